@@ -1,0 +1,37 @@
+r"""Repeat a corpus file to a given number of meetings under new keys, for measuring.
+
+    python benchmarks/make_corpus.py --source ../shared/data/real_dev3.csv --meetings 295 --output /tmp/train295.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import json
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Write the corpus, one meeting at a time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, default=Path("dataset/sample/train.csv"))
+    parser.add_argument("--meetings", type=int, default=295)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+
+    csv.field_size_limit(1 << 31)
+    with args.source.open(encoding="utf-8", newline="") as file:
+        meetings = [json.loads(row["content"]) for row in csv.DictReader(file, delimiter="\t")]
+    with args.output.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["idx", "content"])
+        for number, meeting in enumerate(itertools.islice(itertools.cycle(meetings), args.meetings)):
+            key = f"{meeting['meeting_key']}x{number:05d}"
+            writer.writerow([number, json.dumps(meeting | {"meeting_key": key}, ensure_ascii=False)])
+    print(f"{args.output}: {args.meetings} meetings, {args.output.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

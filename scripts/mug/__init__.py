@@ -1,0 +1,1 @@
+"""The library under the scripts: meetings in, Alpaca samples out, answers scored."""

@@ -1,0 +1,132 @@
+"""Samples -> Alpaca JSON files and the dataset_info.json that LLaMA-Factory finds them by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mug.errors import InputError
+from mug.files import atomic_write, write_text
+from mug.tasks.base import Sample
+
+COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
+
+
+def row(sample: Sample, with_id: bool) -> dict[str, Any]:
+    """Return a sample as an Alpaca row; LLaMA-Factory ignores the keys beyond the first three."""
+    alpaca: dict[str, Any] = {"instruction": sample.instruction, "input": sample.input, "output": sample.output}
+    if with_id:
+        alpaca |= {"id": sample.id, "references": list(sample.references)}
+    return alpaca
+
+
+class AlpacaFile:
+    """A JSON array that grows by one row at a time, so that no list of all rows is ever held."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.rows = 0
+
+    def write(self, row: bytes) -> None:
+        """Append one row, given as UTF-8 JSON (encoded once, though it may go into two files)."""
+        self._file.write(b",\n" if self.rows else b"[\n")
+        self._file.write(row)
+        self.rows += 1
+
+    def close(self) -> None:
+        """End the array."""
+        self._file.write(b"\n]\n" if self.rows else b"[]\n")
+
+
+@contextmanager
+def open_alpaca(path: Path) -> Iterator[AlpacaFile]:
+    """Open an Alpaca file that takes ``path``'s place when the block ends without an exception.
+
+    A file without rows is not left behind, nor an older one of that name: LLaMA-Factory can't load ``[]``.
+    """
+    with atomic_write(path) as file:
+        array = AlpacaFile(file.buffer)
+        yield array
+        array.close()
+    if not array.rows:
+        path.unlink()
+
+
+def write_dataset_info(folder: Path, files: dict[str, str]) -> None:
+    """Enter datasets, by name and file, into ``folder/dataset_info.json``; entries of other names stay.
+
+    A dataset of ours whose file was not written (it would have no rows) is taken out. The file is ASCII, since
+    LLaMA-Factory opens it in the system's encoding.
+
+    Raises:
+        InputError: the file that is there is no JSON object.
+    """
+    path = folder / "dataset_info.json"
+    info: dict[str, Any] = {}
+    if path.exists():
+        try:
+            info = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(info, dict):
+                raise ValueError("not an object")
+        except ValueError as error:
+            raise InputError(
+                f"{path} 不是合法的 JSON 对象（{error}）；请修复或删除它后重试。",
+                f"{path} is no JSON object ({error}); mend or delete it and try again.",
+            ) from None
+    for name, file in files.items():
+        info.pop(name, None)
+        if (folder / file).exists():
+            info[name] = {"file_name": file, "columns": COLUMNS}
+    write_text(path, json.dumps(info, indent=2, ensure_ascii=True) + "\n")
+
+
+def read_alpaca(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of an Alpaca file (a JSON array, or JSON lines), each checked for its three strings.
+
+    Raises:
+        InputError: no such file, no JSON, no rows, or a row whose instruction, input or output is no string or
+            whose output is blank.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"打不开数据文件 {path}（{error.strerror}）；请先运行 scripts/preprocess_data.py。",
+            f"Can't open the data file {path} ({error.strerror}); run scripts/preprocess_data.py first.",
+        ) from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} 不是 UTF-8；请另存为 UTF-8。", f"{path} is not UTF-8; save it as UTF-8.") from None
+    try:
+        if text.lstrip().startswith("{"):
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        else:
+            rows = json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"{path} 不是完整的 JSON（{error}）；请重新运行 scripts/preprocess_data.py。",
+            f"{path} is no complete JSON ({error}); run scripts/preprocess_data.py again.",
+        ) from None
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"{path} 里没有样本。", f"{path} holds no samples.")
+    for number, item in enumerate(rows, 1):
+        problem = _problem(item)
+        if problem:
+            raise InputError(
+                f"{path} 第 {number} 个样本的 {problem} 缺失、为空或不是字符串；请修正后重试。",
+                f"{path}, sample {number}: {problem} is missing, blank or no string; mend it and try again.",
+            )
+    return rows
+
+
+def _problem(item: Any) -> str:
+    if not isinstance(item, dict):
+        return "instruction"
+    if not isinstance(item.get("input", ""), str):
+        return "input"
+    for name in ("instruction", "output"):
+        if not isinstance(item.get(name), str) or not item[name].strip():
+            return name
+    return ""

@@ -1,0 +1,27 @@
+"""What the user is meant to read, in Chinese and in English."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """One sentence in both languages; an empty ``en`` means that ``zh`` serves for both."""
+
+    zh: str
+    en: str = ""
+
+    def say(self, lang: str) -> str:
+        """Return the sentence in ``lang``, ``zh`` or ``en``."""
+        return self.en if lang == "en" and self.en else self.zh
+
+
+class InputError(Exception):
+    """The input can't be used; the message is one sentence: what was found, where, and what to do.
+
+    Scripts print ``error.message.say(lang)`` to stderr and leave with exit status 2.
+    """
+
+    def __init__(self, zh: str, en: str = "") -> None:
+        super().__init__(zh)
+        self.message = Message(zh, en)

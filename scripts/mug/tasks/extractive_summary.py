@@ -1,0 +1,127 @@
+r"""Extractive summarization of a topic (ES): one topic's numbered sentences in, the numbers of its key sentences out.
+
+One row::
+
+    {"instruction": "…请选出最能概括该主题的关键句，…",
+     "input": "会议内容：\n1. [no.0]: 地点上次说的是湿地公园。\n2. [no.2]: 坐大巴四十分钟就到。\n3. [no.1]: 对对。",
+     "output": "1, 2"}
+
+With ``--es_target text`` the output is the sentences themselves, a line each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mug.errors import Message
+from mug.meeting import Meeting
+from mug.metrics import official
+from mug.tasks import answers
+from mug.tasks.base import (
+    NONE,
+    Answer,
+    Sample,
+    Skipped,
+    Split,
+    Task,
+    Window,
+    choose,
+    lines,
+    number_cost,
+    numbered,
+    windows,
+)
+
+HEADER = "会议内容：\n"
+ASK_TEXT = "你是一个专业的会议助手。以下会议内容中每句话前有编号，请选出最能概括内容的关键句，按原文顺序每行输出一句。"
+
+
+class KeySentences(Task):
+    """What the summary of a topic and the summary of a session share: numbered sentences, and the key ones among them."""
+
+    def sentence_samples(
+        self, meeting: Meeting, id: str, shown: Sequence[int], lists: Sequence[Sequence[int]], split: Split, topic: int = 0
+    ) -> Iterator[Sample]:
+        """Yield one sample a window of the ``shown`` places and a target; ``lists`` are the annotators' key sentences."""
+        head = self.head_tokens(HEADER)
+        texts = lines([meeting.sentences[place - 1] for place in shown])
+        for window in self._windows(texts, self.options.max_input_tokens - head):
+            places = tuple(shown[window.start : window.stop])
+            number_of = {place: number for number, place in enumerate(places, 1)}
+            part = id if len(places) == len(shown) else f"{id}/{places[0]}-{places[-1]}"
+            targets = [self._target(meeting, chosen, number_of) for chosen in choose(lists, self.who(split))]
+            references = tuple(self._target(meeting, chosen, number_of) for chosen in choose(lists, "all"))
+            for number, target in enumerate(targets or [""], 1):
+                yield Sample(
+                    id=part if number == 1 else f"{part}#{number}",
+                    instruction=ASK_TEXT if self.options.es_target == "text" else self.instruction,
+                    input=HEADER + "\n".join(numbered(window.lines)),
+                    output=target,
+                    references=references,
+                    places=places,
+                    topic=topic,
+                    input_tokens=head + window.tokens,
+                )
+
+    def _windows(self, texts: list[str], budget: int) -> list[Window]:
+        # The whole first: nearly every topic fits, and then no line needs a count of its own.
+        extra = number_cost(len(texts))
+        total = self.options.count(["\n".join(texts)])[0] + extra * len(texts)
+        if total <= budget:
+            return [Window(0, len(texts), texts, total)]
+        return windows(texts, [cost + extra for cost in self.options.count([f"{text}\n" for text in texts])], budget)
+
+    def _target(self, meeting: Meeting, chosen: Sequence[int], number_of: Mapping[int, int]) -> str:
+        shown = [place for place in chosen if place in number_of]  # what the window does not show can't be asked for
+        if self.options.es_target == "text":
+            return "\n".join(meeting.sentences[place - 1].text for place in shown) or NONE
+        return ", ".join(str(number_of[place]) for place in shown) or NONE
+
+    def parse(self, text: str, sample: Sample) -> Answer:
+        """Read the numbers, or find the prompt's lines that the answer quotes."""
+        last = len(sample.places) or sample.input.count("\n")
+        if self.options.es_target == "text":
+            found, repairs = answers.quoted(text, sample.input.removeprefix(HEADER).split("\n"))
+        else:
+            found, repairs = answers.numbers(text, last)
+        return Answer(sample, ", ".join(map(str, found)) or NONE, numbers=found, repairs=repairs)
+
+    def score(self, gold: Sequence[Meeting], rows: Mapping[str, dict[str, Any]]) -> dict[str, float | None]:
+        """Return the track's ROUGE of topics and session, average and best over the references, and their mean."""
+        return official.extractive_summarization(gold, rows)
+
+
+class ExtractiveSummary(KeySentences):
+    """Key sentences of each topic."""
+
+    name = "extractive_summary"
+    instruction = (
+        "你是一个专业的会议助手。以下会议内容片段属于同一个主题，每句话前有编号。"
+        "请选出最能概括该主题的关键句，按从小到大的顺序输出编号，用逗号分隔。"
+    )
+    candidates = {"train": "union", "dev": "first", "test": "first"}
+
+    def samples(self, meeting: Meeting, split: Split) -> Iterator[Sample | Skipped]:
+        """Yield the samples of each topic; key sentences outside their topic are left out of the target."""
+        for topic in meeting.topics:
+            id = f"{meeting.key}/summary/{topic.end}"
+            lists = [[p for p in c.key_sentences if topic.start <= p <= topic.end] for c in topic.candidates]
+            if split != "test" and not any(lists):
+                yield Skipped(id, Message("主题没有关键句", "topic without key sentences"))
+                continue
+            shown = range(topic.start, topic.end + 1)
+            yield from self.sentence_samples(meeting, id, shown, lists, split, topic.end)
+
+    def submission(self, meeting: Meeting, answers: Sequence[Answer]) -> dict[str, Any]:
+        """Return ``topic_segment_ids`` with the key sentences of each topic, all windows' together."""
+        by_topic: dict[int, set[int]] = {topic.end: set() for topic in meeting.topics}
+        for answer in answers:
+            by_topic[answer.sample.topic].update(answer.sample.places[number - 1] for number in answer.numbers)
+        return {
+            "meeting_key": meeting.key,
+            "topic_segment_ids": [
+                {"id": end, "key_sentence": [str(place) for place in sorted(places)]} for end, places in by_topic.items()
+            ],
+        }
+

@@ -1,0 +1,290 @@
+r"""Corpus CSV -> Alpaca JSON for one MUG task or all six, and the dataset_info.json for LLaMA-Factory.
+
+    python scripts/preprocess_data.py --task title_generation
+    python scripts/preprocess_data.py --task all --train_input dataset/train.csv --dev_input dataset/dev.csv
+
+One task writes train_alpaca.json and dev_alpaca.json; ``all`` puts the samples of all tasks into these and writes
+train_<task>.json and dev_<task>.json besides. Dataset names: alimeeting4mug_train, alimeeting4mug_dev,
+mug_<task>_train, mug_<task>_dev.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mug import tokens
+from mug.alpaca import AlpacaFile, open_alpaca, row, write_dataset_info
+from mug.corpus import Report, read_meetings
+from mug.errors import InputError, Message
+from mug.tasks import TASKS
+from mug.tasks.base import Options, Sample, Skipped, Split, Task
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE_TOKENS = 40  # what the qwen template adds around a prompt: role marks and the system prompt
+
+
+@dataclass
+class Tally:
+    """What became of one task's samples in one split; lengths are counted as value -> how often, so memory is bounded."""
+
+    samples: int = 0
+    skipped: Counter[Message] = field(default_factory=Counter)
+    input_tokens: Counter[int] = field(default_factory=Counter)
+    target_tokens: Counter[int] = field(default_factory=Counter)
+    over_cutoff: int = 0
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    args = parse_args()
+    started = time.monotonic()
+    try:
+        options, counting = make_options(args)
+        names = list(TASKS) if args.task == "all" else [args.task]
+        tasks = [TASKS[name](options) for name in names]
+        reports, tallies = {}, {}
+        keys: dict[str, set[str]] = {}
+        with ExitStack() as files:  # nothing takes its place before everything is written
+            for split, path in inputs(args):
+                reports[split] = Report()
+                tallies[split], keys[split] = write_split(files, args, split, path, tasks, reports[split])
+            check_overlap(args, keys)
+        write_dataset_info(args.output_dir, dataset_files(names, args.task == "all"))
+    except InputError as error:
+        print(error.message.say(args.lang), file=sys.stderr)
+        return 2
+    except OSError as error:
+        zh, en = f"写不了 {args.output_dir}：{error}；旧文件未动。", f"Can't write {args.output_dir}: {error}; older files stay."
+        print(Message(zh, en).say(args.lang), file=sys.stderr)
+        return 1
+    print_summary(args, reports, tallies, counting, time.monotonic() - started)
+    return 1 if any(report.rejected for report in reports.values()) else 0
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train_input", type=Path, help="训练集 CSV / train CSV (default: dataset/train.csv)")
+    parser.add_argument("--dev_input", type=Path, help="验证集 CSV / dev CSV (default: dataset/dev.csv)")
+    parser.add_argument("--output_dir", type=Path, default=ROOT / "data", help="输出目录 / output folder (default: data)")
+    parser.add_argument("--task", choices=[*TASKS, "all"], default="title_generation")
+    parser.add_argument(
+        "--candidates",
+        choices=["first", "all", "union"],
+        help="取哪位标注者：first 第一位，all 每位各一条，union 合并；默认按任务与官方基线一致 / whose labels; default by task",
+    )
+    parser.add_argument(
+        "--max_input_tokens", type=int, default=2400, help="输入超过此 token 数则分窗 / longer inputs go in windows"
+    )
+    parser.add_argument("--cutoff_len", type=int, default=2560, help="训练时的 cutoff_len，只用于统计 / for the summary only")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="模型文件夹，用其分词器计数；默认取 configs/train_lora.yaml 中的本地模型 / folder of the model to count with",
+    )
+    parser.add_argument("--estimate_tokens", action="store_true", help="不用分词器，按上界估计 / count by a safe estimate")
+    parser.add_argument(
+        "--negative_ratio",
+        type=float,
+        default=1.0,
+        help="行动项训练集：无行动项窗口与有行动项窗口之比 / windows without an action item kept for each one with",
+    )
+    parser.add_argument("--es_target", choices=["ids", "text"], default="ids", help="关键句目标：编号或原句 / numbers or text")
+    parser.add_argument("--allow_overlap", action="store_true", help="允许同一会议同时在 train 与 dev / accept leakage")
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--lang", choices=["zh", "en"], default="zh")
+    return parser.parse_args()
+
+
+def make_options(args: argparse.Namespace) -> tuple[Options, Message]:
+    """Return the task options, and a sentence that says how tokens are counted."""
+    folder = args.tokenizer or configured_model()
+    if args.estimate_tokens or folder is None:
+        count, counting = tokens.estimate, Message("按安全上界估计（未找到分词器）", "a safe upper estimate (no tokenizer)")
+    else:
+        count, counting = tokens.tokenizer_counter(folder), Message(f"由 {folder} 的分词器计数", f"by the tokenizer in {folder}")
+    options = Options(
+        max_input_tokens=args.max_input_tokens,
+        count=count,
+        candidates=args.candidates,
+        es_target=args.es_target,
+        negative_ratio=args.negative_ratio,
+        seed=args.seed,
+    )
+    return options, counting
+
+
+def configured_model() -> Path | None:
+    """Return the local model that configs/train_lora.yaml names, if there is one with a tokenizer."""
+    config = ROOT / "configs" / "train_lora.yaml"
+    for text in config.read_text(encoding="utf-8").splitlines() if config.exists() else ():
+        if text.startswith("model_name_or_path:"):
+            folder = ROOT / text.partition(":")[2].split("#")[0].strip().strip("\"'")
+            return folder if (folder / "tokenizer.json").exists() else None
+    return None
+
+
+def inputs(args: argparse.Namespace) -> Iterator[tuple[Split, Path]]:
+    """Yield the splits to write; a default path that is not there is left out, a given one must be there."""
+    default = {"train": ROOT / "dataset" / "train.csv", "dev": ROOT / "dataset" / "dev.csv"}
+    given: list[tuple[Split, Path | None]] = [("train", args.train_input), ("dev", args.dev_input)]
+    chosen: list[tuple[Split, Path]] = [
+        (split, path or default[split]) for split, path in given if path or default[split].exists()
+    ]
+    if not chosen:
+        raise InputError(
+            "dataset/ 下没有 train.csv 和 dev.csv；请先运行 python scripts/download_data.py，或用 --train_input 指定文件"
+            "（试用可取 dataset/sample/train.csv）。",
+            "No train.csv or dev.csv in dataset/; run python scripts/download_data.py first, or name a file by "
+            "--train_input (dataset/sample/train.csv will do for a trial).",
+        )
+    yield from chosen
+
+
+def dataset_files(names: list[str], is_all: bool) -> dict[str, str]:
+    """Return dataset names and their files."""
+    files = {f"alimeeting4mug_{split}": f"{split}_alpaca.json" for split in ("train", "dev")}
+    if is_all:
+        files |= {f"mug_{name}_{split}": f"{split}_{name}.json" for name in names for split in ("train", "dev")}
+    return files
+
+
+def write_split(
+    files: ExitStack, args: argparse.Namespace, split: Split, path: Path, tasks: list[Task], report: Report
+) -> tuple[dict[str, Tally], set[str]]:
+    """Write the samples of one corpus file, a meeting at a time; return what became of them and the meeting keys."""
+    joint = files.enter_context(open_alpaca(args.output_dir / f"{split}_alpaca.json"))
+    own: dict[str, AlpacaFile] = {}
+    if args.task == "all":
+        own = {t.name: files.enter_context(open_alpaca(args.output_dir / f"{split}_{t.name}.json")) for t in tasks}
+    tallies = {task.name: Tally() for task in tasks}
+    keys: set[str] = set()
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    for meeting in read_meetings(path, report, times=False):
+        keys.add(meeting.key)
+        for task in tasks:
+            samples: list[Sample] = []
+            for made in task.samples(meeting, split):
+                if isinstance(made, Skipped):
+                    tallies[task.name].skipped[made.reason] += 1
+                else:
+                    samples.append(made)
+            count(tallies[task.name], samples, task.options.count, args.cutoff_len)
+            for sample in samples:
+                # Titles keep the predecessor's three keys; the other tasks say which window a row is.
+                text = encode(row(sample, with_id=task.name != "title_generation")).encode()
+                joint.write(text)
+                if own:
+                    own[task.name].write(text)
+        show_progress(split, report.meetings)
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    if not joint.rows:
+        raise InputError(
+            f"{path} 没有得到任何样本（{report.meetings} 个会议，{len(report.rejected)} 行被拒）；"
+            f"{first_reason(report, tallies).zh}。",
+            f"{path} gave no samples ({report.meetings} meetings, {len(report.rejected)} rows rejected); "
+            f"{first_reason(report, tallies).say('en')}.",
+        )
+    return tallies, keys
+
+
+def count(tally: Tally, samples: list[Sample], counter: tokens.Counter, cutoff_len: int) -> None:
+    """Add the samples' token counts to the tally."""
+    tally.samples += len(samples)
+    prompts = [sample.input_tokens for sample in samples]
+    targets = counter([sample.output for sample in samples])
+    tally.input_tokens.update(prompts)
+    tally.target_tokens.update(targets)
+    tally.over_cutoff += sum(p + t + TEMPLATE_TOKENS > cutoff_len for p, t in zip(prompts, targets, strict=True))
+
+
+def first_reason(report: Report, tallies: dict[str, Tally]) -> Message:
+    """Return the most telling reason why there are no samples."""
+    if report.rejected:
+        first = report.rejected[0]
+        return Message(f"第 {first.row} 行：{first.reason.zh}", f"row {first.row}: {first.reason.say('en')}")
+    for tally in tallies.values():
+        if tally.skipped:
+            return tally.skipped.most_common(1)[0][0]
+    return Message("文件里没有会议", "there are no meetings in the file")
+
+
+def check_overlap(args: argparse.Namespace, keys: dict[str, set[str]]) -> None:
+    """Refuse a meeting in both splits: a score on it would be worth nothing."""
+    both = sorted(keys.get("train", set()) & keys.get("dev", set()))
+    if both and not args.allow_overlap:
+        shown = "、".join(both[:3])
+        raise InputError(
+            f"{len(both)} 个会议同时在 train 与 dev 中（{shown}…），评测会失真；请去掉一边，或加 --allow_overlap。",
+            f"{len(both)} meetings are in train and in dev ({shown}…), which makes scores worthless; remove them from "
+            "one, or add --allow_overlap.",
+        )
+
+
+def show_progress(split: str, meetings: int) -> None:
+    """Say on a terminal how far it is."""
+    if sys.stderr.isatty() and meetings % 5 == 0:
+        print(f"\r{split}: {meetings} 个会议 / meetings", end="", file=sys.stderr, flush=True)
+
+
+def print_summary(
+    args: argparse.Namespace,
+    reports: dict[Split, Report],
+    tallies: dict[Split, dict[str, Tally]],
+    counting: Message,
+    seconds: float,
+) -> None:
+    """Print what was read, repaired, rejected and written, and the next command."""
+    say = lambda zh, en: print(Message(zh, en).say(args.lang))  # noqa: E731
+    for split, report in reports.items():
+        say(f"{split}: {report.path}（{report.encoding}），{report.meetings} 个会议", "")
+        for kind, (times, first) in report.warnings.items():
+            say(f"  修正 {times} 处：{kind.zh}（首例 {first}）", f"  repaired {times}: {kind.say('en')} (first: {first})")
+        for rejected in report.rejected:
+            say(
+                f"  拒绝第 {rejected.row} 行 {rejected.meeting}：{rejected.reason.zh}",
+                f"  rejected row {rejected.row} {rejected.meeting}: {rejected.reason.say('en')}",
+            )
+    say(
+        f"\ntoken 数{counting.zh}；每项为 中位数 / 95 % / 最大；cutoff_len = {args.cutoff_len}",
+        f"\ntokens: {counting.say('en')}; median / 95 % / maximum; cutoff_len = {args.cutoff_len}",
+    )
+    say(
+        f"{'split':5} {'task':22} {'样本':>6} {'输入 token':>17} {'目标 token':>13} {'超长':>5}  跳过",
+        f"{'split':5} {'task':22} {'samples':>8} {'input tokens':>19} {'target tokens':>15} {'over':>6}  skipped",
+    )
+    for split, by_task in tallies.items():
+        for name, tally in by_task.items():
+            over = f"{100 * tally.over_cutoff / max(1, tally.samples):.1f}%"
+            skipped = "；".join(f"{times} {reason.say(args.lang)}" for reason, times in tally.skipped.items())
+            print(
+                f"{split:5} {name:22} {tally.samples:>8} {quantiles(tally.input_tokens):>19} "
+                f"{quantiles(tally.target_tokens):>15} {over:>6}  {skipped or '-'}"
+            )
+    say(
+        f"\n已写入 {args.output_dir}（{seconds:.1f} 秒）。下一步：llamafactory-cli train configs/train_lora.yaml",
+        f"\nWritten to {args.output_dir} ({seconds:.1f} s). Next: llamafactory-cli train configs/train_lora.yaml",
+    )
+
+
+def quantiles(lengths: Counter[int]) -> str:
+    """Return median / 95 % / maximum of lengths counted as value -> how often."""
+    total, seen, found = sum(lengths.values()), 0, []
+    for length, times in sorted(lengths.items()):
+        seen += times
+        while len(found) < 2 and seen >= (0.5, 0.95)[len(found)] * total:
+            found.append(length)
+    return " / ".join(map(str, [*found, max(lengths)])) if lengths else "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
