@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mug import tokens
 from mug.alpaca import AlpacaFile, open_alpaca, row, write_dataset_info
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
+from mug.files import write_json
 from mug.tasks import TASKS
 from mug.tasks.base import Options, Sample, Skipped, Split, Task
 
@@ -47,7 +49,8 @@ def main() -> int:
     args = parse_args()
     started = time.monotonic()
     try:
-        options, counting = make_options(args)
+        folder = None if args.estimate_tokens else args.tokenizer or configured_model()
+        options, counting = make_options(args, folder)
         names = list(TASKS) if args.task == "all" else [args.task]
         tasks = [TASKS[name](options) for name in names]
         reports, tallies = {}, {}
@@ -58,6 +61,7 @@ def main() -> int:
                 tallies[split], keys[split] = write_split(files, args, split, path, tasks, reports[split])
             check_overlap(args, keys)
         write_dataset_info(args.output_dir, dataset_files(names, args.task == "all"))
+        write_json(args.output_dir / "preprocess.json", saved_options(args, folder))
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
@@ -104,11 +108,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_options(args: argparse.Namespace) -> tuple[Options, Message]:
+def make_options(args: argparse.Namespace, folder: Path | None) -> tuple[Options, Message]:
     """Return the task options, and a sentence that says how tokens are counted."""
-    folder = args.tokenizer or configured_model()
-    if args.estimate_tokens or folder is None:
-        count, counting = tokens.estimate, Message("按安全上界估计（未找到分词器）", "a safe upper estimate (no tokenizer)")
+    if folder is None:
+        count, counting = tokens.estimate, Message("按安全上界估计（未用分词器）", "a safe upper estimate (no tokenizer)")
     else:
         count, counting = tokens.tokenizer_counter(folder), Message(f"由 {folder} 的分词器计数", f"by the tokenizer in {folder}")
     options = Options(
@@ -120,6 +123,18 @@ def make_options(args: argparse.Namespace) -> tuple[Options, Message]:
         seed=args.seed,
     )
     return options, counting
+
+
+def saved_options(args: argparse.Namespace, folder: Path | None) -> dict[str, Any]:
+    """Return what evaluate.py needs to make the same prompts again from the corpus."""
+    return {
+        "tokenizer": str(folder.resolve()) if folder else None,
+        "max_input_tokens": args.max_input_tokens,
+        "candidates": args.candidates,
+        "es_target": args.es_target,
+        "negative_ratio": args.negative_ratio,
+        "seed": args.seed,
+    }
 
 
 def configured_model() -> Path | None:

@@ -1,0 +1,1 @@
+"""Engines that answer prompts, one a file behind one interface."""

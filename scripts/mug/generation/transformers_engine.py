@@ -1,0 +1,165 @@
+"""Greedy generation with transformers, in batches of prompts of like length.
+
+Prompts are encoded by LLaMA-Factory's own template, so they are the tokens of training to the last byte. As
+LLaMA-Factory does for chat and predict, an adapter is merged into the base after loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from llamafactory.data.template import get_template_and_fix_tokenizer
+from llamafactory.hparams import DataArguments
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+
+from mug.errors import InputError
+from mug.generation.base import Completion, user_message
+from mug.generation.model_folder import ADAPTER_WEIGHTS, ModelFolder
+from mug.tasks.base import SYSTEM, Sample
+
+END_TOKENS = ("<|im_end|>", "<|endoftext|>")
+"""A tuned base ends with the first, an untuned one with the second; its own generation_config knows only one."""
+
+
+class TransformersEngine:
+    """A model held in memory."""
+
+    name = "transformers"
+
+    def __init__(
+        self, folder: ModelFolder, *, template: str = "qwen", max_new_tokens: int = 256, batch_tokens: int = 0
+    ) -> None:
+        """Load the model.
+
+        Args:
+            folder: the base, and the adapter on it if there is one.
+            template: LLaMA-Factory's name of the chat template.
+            max_new_tokens: the longest answer, in tokens.
+            batch_tokens: prompt and answer tokens of one batch, padding included; 0 takes 65,536 on a GPU and 16,384 on
+                a CPU.
+
+        Raises:
+            InputError: transformers can't load what is there.
+        """
+        on_gpu = torch.cuda.is_available()
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(folder.base, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder.base,
+                dtype=torch.bfloat16 if on_gpu else torch.float32,
+                device_map={"": "cuda:0" if on_gpu else "cpu"},
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
+            if folder.adapter is not None:
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, str(folder.adapter)).merge_and_unload()
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"加载不了模型 {folder.base}（{reason}）；请用 --base_model 指定本地模型文件夹，"
+                "或先运行 scripts/download_model.py。",
+                f"Can't load the model {folder.base} ({reason}); name a local model folder by --base_model, or run "
+                "scripts/download_model.py first.",
+            ) from None
+        self.model = model.eval()
+        self.template = get_template_and_fix_tokenizer(
+            self.tokenizer, DataArguments(template=template, default_system=SYSTEM)
+        )
+        self.stop_ids = stop_ids(self.tokenizer)
+        self.max_new_tokens = max_new_tokens
+        self.batch_tokens = batch_tokens or (65_536 if on_gpu else 16_384)
+        # In place of the model's own, which samples (Instruct) and stops at one token only (base).
+        self.model.generation_config = GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=self.stop_ids,
+            pad_token_id=self.stop_ids[-1],
+        )
+        self.fingerprint = {
+            "engine": self.name,
+            "base": _digest(Path(folder.base)),
+            "adapter": _digest(folder.adapter) if folder.adapter else None,
+            "template": template,
+            "system": SYSTEM,
+            "max_new_tokens": max_new_tokens,
+            "dtype": str(self.model.dtype),
+        }
+
+    def encode(self, sample: Sample) -> list[int]:
+        """Return the prompt's token ids, those before the answer in training."""
+        messages = [{"role": "user", "content": user_message(sample)}, {"role": "assistant", "content": ""}]
+        prompt, _ = self.template.encode_oneturn(self.tokenizer, messages)
+        return prompt
+
+    def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
+        """Yield (index, completion), longest prompts first, so that the largest batch shows at once whether it fits."""
+        prompts = [self.encode(sample) for sample in samples]
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        start = 0
+        while start < len(order):
+            room = self.batch_tokens // (len(prompts[order[start]]) + self.max_new_tokens)
+            batch = order[start : start + max(1, room)]
+            yield from self._batch(batch, prompts)
+            start += len(batch)
+
+    def _batch(self, batch: Sequence[int], prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
+        try:
+            completions = self._complete([prompts[index] for index in batch])
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(batch) == 1:
+                raise InputError(
+                    f"显存不足：一个 {len(prompts[batch[0]])} token 的样本也放不下；请换更小的模型或更大的显卡。",
+                    f"Out of GPU memory with a single sample of {len(prompts[batch[0]])} tokens; take a smaller model or "
+                    "a larger card.",
+                ) from None
+            half = len(batch) // 2
+            self.batch_tokens = max(1, self.batch_tokens // 2)
+            yield from self._batch(batch[:half], prompts)
+            yield from self._batch(batch[half:], prompts)
+            return
+        yield from zip(batch, completions, strict=True)
+
+    @torch.inference_mode()
+    def _complete(self, prompts: Sequence[Sequence[int]]) -> list[Completion]:
+        width = max(map(len, prompts))
+        pad = self.stop_ids[-1]
+        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.model.device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
+        output = self.model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
+        return [self._completion(answer) for answer in output]
+
+    def _completion(self, answer: Sequence[int]) -> Completion:
+        end = next((place for place, token in enumerate(answer) if token in self.stop_ids), None)
+        kept = list(answer if end is None else answer[:end])
+        # Special tokens stay visible: an answer that holds one is not what was asked for, and parsing says so.
+        text = self.tokenizer.decode(kept, skip_special_tokens=False)
+        return Completion(text, "length" if end is None else "stop", len(kept))
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of the end tokens that the tokenizer knows, the tokenizer's own included."""
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in END_TOKENS]
+    known = [id for id in (*ids, tokenizer.eos_token_id) if isinstance(id, int) and id != tokenizer.unk_token_id]
+    return list(dict.fromkeys(known))
+
+
+def _digest(folder: Path) -> dict[str, Any] | str:
+    """Name the weights in a folder by content where they are small (adapters), else by size and time of change."""
+    if not folder.is_dir():
+        return str(folder)
+    found: dict[str, Any] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        if file.name == ADAPTER_WEIGHTS or file.stat().st_size < 1 << 24:
+            found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        else:
+            found[file.name] = [file.stat().st_size, int(file.stat().st_mtime)]
+    return found
