@@ -1,6 +1,6 @@
 r"""Repeat a corpus file to a given number of meetings under new keys, for measuring.
 
-    python benchmarks/make_corpus.py --source ../shared/data/real_dev3.csv --meetings 295 --output /tmp/train295.csv
+python benchmarks/make_corpus.py --source ../shared/data/real_dev3.csv --meetings 295 --output /tmp/train295.csv
 """
 
 from __future__ import annotations

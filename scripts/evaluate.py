@@ -16,7 +16,7 @@ import hashlib
 import platform
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,9 @@ def main() -> int:
     """Run the command line; return the exit status."""
     args = parse_args()
     try:
-        found = evaluation.items(read_alpaca(args.data_path)[: args.num_samples], evaluation.options_of(args.data_path))
+        found = evaluation.items(
+            read_alpaca(args.data_path)[: args.num_samples], evaluation.options_of(args.data_path)
+        )
         gold = read_gold(args.gold) if args.gold else []
         if gold:
             found = evaluation.join_gold(found, gold, str(args.gold))
@@ -72,7 +74,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--gold", type=Path, help="语料 CSV，用于官方评分 / corpus CSV, for the official scores")
     parser.add_argument("--num_samples", type=int, help="只评前 N 个样本 / the first N samples only")
     parser.add_argument("--max_new_tokens", type=int, default=256)
-    parser.add_argument("--batch_tokens", type=int, default=0, help="每批 token 数，默认自动 / tokens a batch (default: auto)")
+    parser.add_argument(
+        "--batch_tokens", type=int, default=0, help="每批 token 数，默认自动 / tokens a batch (default: auto)"
+    )
     parser.add_argument("--template", default="qwen", help="LLaMA-Factory 的模板名 / LLaMA-Factory's template name")
     parser.add_argument("--lang", choices=["zh", "en"], default="zh")
     args = parser.parse_args()
@@ -89,7 +93,8 @@ def read_gold(path: Path) -> list[Meeting]:
         first = report.rejected[0]
         raise InputError(
             f"{path} 第 {first.row} 行读不了（{first.reason.zh}）；评分需要完整的标准答案，请先修正。",
-            f"{path} row {first.row} can't be read ({first.reason.say('en')}); scoring needs all gold meetings, mend it first.",
+            f"{path} row {first.row} can't be read ({first.reason.say('en')}); scoring needs all gold meetings, "
+            "mend it first.",
         )
     return meetings
 
@@ -99,7 +104,11 @@ def tell(lang: str, folder: ModelFolder) -> None:
     if folder.adapter is None:
         print(Message(f"模型：{folder.base}", f"Model: {folder.base}").say(lang))
         return
-    print(Message(f"基座：{folder.base}；适配器：{folder.adapter}", f"Base: {folder.base}; adapter: {folder.adapter}").say(lang))
+    print(
+        Message(
+            f"基座：{folder.base}；适配器：{folder.adapter}", f"Base: {folder.base}; adapter: {folder.adapter}"
+        ).say(lang)
+    )
     if folder.checkpoints:
         names = "、".join(folder.checkpoints)
         zh, en = f"可用的 checkpoint：{names}；取最新的一个", f"Usable checkpoints: {names}; the newest is taken"
@@ -122,7 +131,11 @@ def answer(args: argparse.Namespace, engine: Engine, found: list[evaluation.Item
     fingerprint = engine.fingerprint | {"prompts": predictions.prompts_digest(samples)}
     done = predictions.read_done(path, fingerprint, samples)
     if done:
-        print(Message(f"{path} 里已有 {len(done)} 个答案，继续", f"{path} holds {len(done)} answers, going on").say(args.lang))
+        print(
+            Message(f"{path} 里已有 {len(done)} 个答案，继续", f"{path} holds {len(done)} answers, going on").say(
+                args.lang
+            )
+        )
     left = [index for index in range(len(samples)) if index not in done]
     started = time.monotonic()
     with predictions.append(path, fingerprint) as file:
@@ -171,7 +184,7 @@ def score(
             "decoding": "greedy",
             "max_new_tokens": args.max_new_tokens,
             "template": args.template,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
             "samples_per_second": round(len(found) / seconds, 3) if seconds > 0.01 else None,
         },
@@ -223,11 +236,16 @@ def print_results(args: argparse.Namespace, results: dict[str, Any]) -> None:
     if results["settings"]["smoke"]:
         print(
             Message(
-                "注意：这是微型模型，只检验流程，不代表效果。", "Note: a tiny model, which checks the wiring, not quality."
+                "注意：这是微型模型，只检验流程，不代表效果。",
+                "Note: a tiny model, which checks the wiring, not quality.",
             ).say(args.lang)
         )
     report = args.output_path.with_suffix(".md")
-    print(Message(f"报告：{report}，明细：{args.output_path}", f"Report: {report}, details: {args.output_path}").say(args.lang))
+    print(
+        Message(f"报告：{report}，明细：{args.output_path}", f"Report: {report}, details: {args.output_path}").say(
+            args.lang
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ mug_<task>_train, mug_<task>_dev.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -21,8 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mug import tokens
-from mug.alpaca import AlpacaFile, open_alpaca, row, write_dataset_info
+from mug.alpaca import AlpacaFile, open_alpaca, read_dataset_info, row, write_dataset_info
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
 from mug.files import write_json
@@ -31,11 +32,15 @@ from mug.tasks.base import Options, Sample, Skipped, Split, Task
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE_TOKENS = 40  # what the qwen template adds around a prompt: role marks and the system prompt
+OVER_CUTOFF = Message(
+    "超过 cutoff_len，训练会截断它，未取；可调小 --max_input_tokens",
+    "over cutoff_len, training would cut it, left out; a smaller --max_input_tokens helps",
+)
 
 
 @dataclass
 class Tally:
-    """What became of one task's samples in one split; lengths are counted as value -> how often, so memory is bounded."""
+    """What became of one task's samples in one split; lengths are kept as value -> how often, in bounded memory."""
 
     samples: int = 0
     skipped: Counter[Message] = field(default_factory=Counter)
@@ -55,18 +60,22 @@ def main() -> int:
         tasks = [TASKS[name](options) for name in names]
         reports, tallies = {}, {}
         keys: dict[str, set[str]] = {}
+        info = read_dataset_info(args.output_dir)  # a broken one is found before anything is replaced
         with ExitStack() as files:  # nothing takes its place before everything is written
             for split, path in inputs(args):
                 reports[split] = Report()
                 tallies[split], keys[split] = write_split(files, args, split, path, tasks, reports[split])
             check_overlap(args, keys)
-        write_dataset_info(args.output_dir, dataset_files(names, args.task == "all"))
+        write_dataset_info(args.output_dir, info, dataset_files(names, args.task == "all"))
         write_json(args.output_dir / "preprocess.json", saved_options(args, folder))
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
     except OSError as error:
-        zh, en = f"写不了 {args.output_dir}：{error}；旧文件未动。", f"Can't write {args.output_dir}: {error}; older files stay."
+        zh, en = (
+            f"写不了 {args.output_dir}：{error}；旧文件未动。",
+            f"Can't write {args.output_dir}: {error}; older files stay.",
+        )
         print(Message(zh, en).say(args.lang), file=sys.stderr)
         return 1
     print_summary(args, reports, tallies, counting, time.monotonic() - started)
@@ -78,42 +87,64 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train_input", type=Path, help="训练集 CSV / train CSV (default: dataset/train.csv)")
     parser.add_argument("--dev_input", type=Path, help="验证集 CSV / dev CSV (default: dataset/dev.csv)")
-    parser.add_argument("--output_dir", type=Path, default=ROOT / "data", help="输出目录 / output folder (default: data)")
+    parser.add_argument(
+        "--output_dir", type=Path, default=ROOT / "data", help="输出目录 / output folder (default: data)"
+    )
     parser.add_argument("--task", choices=[*TASKS, "all"], default="title_generation")
     parser.add_argument(
         "--candidates",
         choices=["first", "all", "union"],
-        help="取哪位标注者：first 第一位，all 每位各一条，union 合并；默认按任务与官方基线一致 / whose labels; default by task",
+        help="取谁的标注：first 第一位，all 每位一条，union 合并；默认同官方基线 / whose labels; default by task",
     )
     parser.add_argument(
         "--max_input_tokens", type=int, default=2400, help="输入超过此 token 数则分窗 / longer inputs go in windows"
     )
-    parser.add_argument("--cutoff_len", type=int, default=2560, help="训练时的 cutoff_len，只用于统计 / for the summary only")
+    parser.add_argument(
+        "--cutoff_len",
+        type=int,
+        default=2560,
+        help="训练时的 cutoff_len，超长的不进训练集 / longer samples stay out of train",
+    )
     parser.add_argument(
         "--tokenizer",
         type=Path,
-        help="模型文件夹，用其分词器计数；默认取 configs/train_lora.yaml 中的本地模型 / folder of the model to count with",
+        help="模型文件夹，用其分词器计数；默认取 train_lora.yaml 中的本地模型 / model folder to count with",
     )
-    parser.add_argument("--estimate_tokens", action="store_true", help="不用分词器，按上界估计 / count by a safe estimate")
+    parser.add_argument(
+        "--estimate_tokens", action="store_true", help="不用分词器，按上界估计 / count by a safe estimate"
+    )
     parser.add_argument(
         "--negative_ratio",
         type=float,
         default=1.0,
         help="行动项训练集：无行动项窗口与有行动项窗口之比 / windows without an action item kept for each one with",
     )
-    parser.add_argument("--es_target", choices=["ids", "text"], default="ids", help="关键句目标：编号或原句 / numbers or text")
-    parser.add_argument("--allow_overlap", action="store_true", help="允许同一会议同时在 train 与 dev / accept leakage")
+    parser.add_argument(
+        "--es_target", choices=["ids", "text"], default="ids", help="关键句目标：编号或原句 / numbers or text"
+    )
+    parser.add_argument(
+        "--allow_overlap", action="store_true", help="允许同一会议同时在 train 与 dev / accept leakage"
+    )
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--lang", choices=["zh", "en"], default="zh")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 0 <= args.negative_ratio < 1e9:
+        parser.error("--negative_ratio 应为不小于 0 的数 / should be a number from 0")
+    return args
 
 
 def make_options(args: argparse.Namespace, folder: Path | None) -> tuple[Options, Message]:
     """Return the task options, and a sentence that says how tokens are counted."""
     if folder is None:
-        count, counting = tokens.estimate, Message("按安全上界估计（未用分词器）", "a safe upper estimate (no tokenizer)")
+        count, counting = (
+            tokens.estimate,
+            Message("按安全上界估计（未用分词器）", "a safe upper estimate (no tokenizer)"),
+        )
     else:
-        count, counting = tokens.tokenizer_counter(folder), Message(f"由 {folder} 的分词器计数", f"by the tokenizer in {folder}")
+        count, counting = (
+            tokens.tokenizer_counter(folder),
+            Message(f"由 {folder} 的分词器计数", f"by the tokenizer in {folder}"),
+        )
     options = Options(
         max_input_tokens=args.max_input_tokens,
         count=count,
@@ -156,8 +187,8 @@ def inputs(args: argparse.Namespace) -> Iterator[tuple[Split, Path]]:
     ]
     if not chosen:
         raise InputError(
-            "dataset/ 下没有 train.csv 和 dev.csv；请先运行 python scripts/download_data.py，或用 --train_input 指定文件"
-            "（试用可取 dataset/sample/train.csv）。",
+            "dataset/ 下没有 train.csv 和 dev.csv；请先运行 python scripts/download_data.py，"
+            "或用 --train_input 指定文件（试用可取 dataset/sample/train.csv）。",
             "No train.csv or dev.csv in dataset/; run python scripts/download_data.py first, or name a file by "
             "--train_input (dataset/sample/train.csv will do for a trial).",
         )
@@ -182,7 +213,6 @@ def write_split(
         own = {t.name: files.enter_context(open_alpaca(args.output_dir / f"{split}_{t.name}.json")) for t in tasks}
     tallies = {task.name: Tally() for task in tasks}
     keys: set[str] = set()
-    encode = json.JSONEncoder(ensure_ascii=False).encode
     for meeting in read_meetings(path, report, times=False):
         keys.add(meeting.key)
         for task in tasks:
@@ -192,10 +222,9 @@ def write_split(
                     tallies[task.name].skipped[made.reason] += 1
                 else:
                     samples.append(made)
-            count(tallies[task.name], samples, task.options.count, args.cutoff_len)
-            for sample in samples:
+            for sample in admit(tallies[task.name], samples, split, task.options, args.cutoff_len):
                 # Titles keep the predecessor's three keys; the other tasks say which window a row is.
-                text = encode(row(sample, with_id=task.name != "title_generation")).encode()
+                text = orjson.dumps(row(sample, with_id=task.name != "title_generation"))
                 joint.write(text)
                 if own:
                     own[task.name].write(text)
@@ -212,14 +241,21 @@ def write_split(
     return tallies, keys
 
 
-def count(tally: Tally, samples: list[Sample], counter: tokens.Counter, cutoff_len: int) -> None:
-    """Add the samples' token counts to the tally."""
-    tally.samples += len(samples)
-    prompts = [sample.input_tokens for sample in samples]
-    targets = counter([sample.output for sample in samples])
-    tally.input_tokens.update(prompts)
-    tally.target_tokens.update(targets)
-    tally.over_cutoff += sum(p + t + TEMPLATE_TOKENS > cutoff_len for p, t in zip(prompts, targets, strict=True))
+def admit(tally: Tally, samples: list[Sample], split: Split, options: Options, cutoff_len: int) -> list[Sample]:
+    """Count the samples and their tokens; return those that training will not cut (of dev all, to be scored)."""
+    limit = cutoff_len if options.count is not tokens.estimate else 2 * cutoff_len  # the estimate is an upper bound
+    kept = []
+    for sample, target in zip(samples, options.count([sample.output for sample in samples]), strict=True):
+        total = sample.input_tokens + target + TEMPLATE_TOKENS
+        if split == "train" and total > limit:
+            tally.skipped[OVER_CUTOFF] += 1
+            continue
+        tally.samples += 1
+        tally.input_tokens[sample.input_tokens] += 1
+        tally.target_tokens[target] += 1
+        tally.over_cutoff += total > cutoff_len
+        kept.append(sample)
+    return kept
 
 
 def first_reason(report: Report, tallies: dict[str, Tally]) -> Message:
@@ -237,7 +273,7 @@ def check_overlap(args: argparse.Namespace, keys: dict[str, set[str]]) -> None:
     """Refuse a meeting in both splits: a score on it would be worth nothing."""
     both = sorted(keys.get("train", set()) & keys.get("dev", set()))
     if both and not args.allow_overlap:
-        shown = "、".join(both[:3])
+        shown = ", ".join(both[:3])
         raise InputError(
             f"{len(both)} 个会议同时在 train 与 dev 中（{shown}…），评测会失真；请去掉一边，或加 --allow_overlap。",
             f"{len(both)} meetings are in train and in dev ({shown}…), which makes scores worthless; remove them from "
@@ -261,9 +297,15 @@ def print_summary(
     """Print what was read, repaired, rejected and written, and the next command."""
     say = lambda zh, en: print(Message(zh, en).say(args.lang))  # noqa: E731
     for split, report in reports.items():
-        say(f"{split}: {report.path}（{report.encoding}），{report.meetings} 个会议", "")
+        say(
+            f"{split}: {report.path}（{report.encoding}），{report.meetings} 个会议",
+            f"{split}: {report.path} ({report.encoding}), {report.meetings} meetings",
+        )
         for kind, (times, first) in report.warnings.items():
-            say(f"  修正 {times} 处：{kind.zh}（首例 {first}）", f"  repaired {times}: {kind.say('en')} (first: {first})")
+            say(
+                f"  修正 {times} 处：{kind.zh}（首例 {first}）",
+                f"  repaired {times}: {kind.say('en')} (first: {first})",
+            )
         for rejected in report.rejected:
             say(
                 f"  拒绝第 {rejected.row} 行 {rejected.meeting}：{rejected.reason.zh}",
@@ -280,7 +322,7 @@ def print_summary(
     for split, by_task in tallies.items():
         for name, tally in by_task.items():
             over = f"{100 * tally.over_cutoff / max(1, tally.samples):.1f}%"
-            skipped = "；".join(f"{times} {reason.say(args.lang)}" for reason, times in tally.skipped.items())
+            skipped = "; ".join(f"{times} {reason.say(args.lang)}" for reason, times in tally.skipped.items())
             print(
                 f"{split:5} {name:22} {tally.samples:>8} {quantiles(tally.input_tokens):>19} "
                 f"{quantiles(tally.target_tokens):>15} {over:>6}  {skipped or '-'}"

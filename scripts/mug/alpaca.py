@@ -55,32 +55,38 @@ def open_alpaca(path: Path) -> Iterator[AlpacaFile]:
         path.unlink()
 
 
-def write_dataset_info(folder: Path, files: dict[str, str]) -> None:
-    """Enter datasets, by name and file, into ``folder/dataset_info.json``; entries of other names stay.
-
-    A dataset of ours whose file was not written (it would have no rows) is taken out. The file is ASCII, since
-    LLaMA-Factory opens it in the system's encoding.
+def read_dataset_info(folder: Path) -> dict[str, Any]:
+    """Return ``folder/dataset_info.json``, empty when there is none.
 
     Raises:
         InputError: the file that is there is no JSON object.
     """
     path = folder / "dataset_info.json"
-    info: dict[str, Any] = {}
-    if path.exists():
-        try:
-            info = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(info, dict):
-                raise ValueError("not an object")
-        except ValueError as error:
-            raise InputError(
-                f"{path} 不是合法的 JSON 对象（{error}）；请修复或删除它后重试。",
-                f"{path} is no JSON object ({error}); mend or delete it and try again.",
-            ) from None
-    for name, file in files.items():
-        info.pop(name, None)
-        if (folder / file).exists():
-            info[name] = {"file_name": file, "columns": COLUMNS}
-    write_text(path, json.dumps(info, indent=2, ensure_ascii=True) + "\n")
+    if not path.exists():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(info, dict):
+            raise ValueError("not an object")
+        return info
+    except ValueError as error:
+        raise InputError(
+            f"{path} 不是合法的 JSON 对象（{error}）；请修复或删除它后重试。",
+            f"{path} is no JSON object ({error}); mend or delete it and try again.",
+        ) from None
+
+
+def write_dataset_info(folder: Path, info: dict[str, Any], files: dict[str, str]) -> None:
+    """Write ``folder/dataset_info.json``: datasets of ours, by name and file, beside the other entries of ``info``.
+
+    A dataset of ours whose file was not written (it would have no rows) is taken out. The file is ASCII, since
+    LLaMA-Factory opens it in the system's encoding.
+    """
+    written = {
+        name: {"file_name": file, "columns": COLUMNS} for name, file in files.items() if (folder / file).exists()
+    }
+    info = {name: entry for name, entry in info.items() if name not in files} | written
+    write_text(folder / "dataset_info.json", json.dumps(info, indent=2, ensure_ascii=True) + "\n")
 
 
 def read_alpaca(path: Path) -> list[dict[str, Any]]:
@@ -101,7 +107,7 @@ def read_alpaca(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} 不是 UTF-8；请另存为 UTF-8。", f"{path} is not UTF-8; save it as UTF-8.") from None
     try:
         if text.lstrip().startswith("{"):
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+            rows = [json.loads(line) for line in text.split("\n") if line.strip()]  # splitlines() cuts at U+2028 too
         else:
             rows = json.loads(text)
     except ValueError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mug.generation.base import Completion
 from mug.meeting import Meeting
 from mug.metrics import llamafactory, official
 from mug.tasks import TASKS
-from mug.tasks.base import Answer, Options, Sample, Task
+from mug.tasks.base import Answer, Options, Sample, Split, Task
 from mug.tasks.extractive_summary import ASK_TEXT
 
 TRACK_OF = {
@@ -31,7 +32,7 @@ TRACK_OF = {
 
 @dataclass(frozen=True)
 class Item:
-    """A row to be answered: its sample, its task (None for an Alpaca row that is none of ours), its meeting if known."""
+    """A row to be answered: its sample, its task (None for a row that is none of ours), its meeting if known."""
 
     sample: Sample
     task: Task | None
@@ -76,7 +77,9 @@ def items(rows: Sequence[Mapping[str, Any]], options: Options) -> list[Item]:
                 instruction=row["instruction"],
                 input=row.get("input", ""),
                 output=row["output"],
-                references=tuple(row.get("references") or (row["output"],)),
+                references=tuple(refs)
+                if isinstance(refs := row.get("references"), list) and refs
+                else (row["output"],),
             ),
             by_instruction.get(row["instruction"]),
         )
@@ -91,9 +94,10 @@ def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> li
         InputError: an item's prompt comes from none of these meetings under the options that it was made with.
     """
     known: dict[tuple[str, str], tuple[Meeting, Sample]] = {}
+    splits: tuple[Split, ...] = ("dev", "train")  # the data may be train_alpaca.json: its session prompts differ
     for task in {item.task.name: item.task for item in found if item.task}.values():
-        for meeting in gold:
-            for sample in task.samples(meeting, "dev"):
+        for split, meeting in product(splits, gold):
+            for sample in task.samples(meeting, split):
                 if isinstance(sample, Sample):
                     known.setdefault((sample.instruction, sample.input), (meeting, sample))
     joined: list[Item] = []
@@ -104,13 +108,14 @@ def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> li
             missing.append(item.sample.id)
             continue
         meeting, sample = hit
-        joined.append(Item(sample, item.task, meeting.key))
+        # The row's own target stays: with --candidates all the same prompt stands once for each annotator.
+        joined.append(Item(replace(sample, output=item.sample.output), item.task, meeting.key))
     if missing:
         raise InputError(
             f"{len(missing)} 个样本的输入（如 {missing[0]}）不来自 {source}；请用生成这份数据的 CSV 作 --gold，"
             "并保留数据目录里的 preprocess.json。",
-            f"The prompts of {len(missing)} samples (such as {missing[0]}) do not come from {source}; give the CSV that "
-            "the data were made of as --gold, and keep preprocess.json beside the data.",
+            f"The prompts of {len(missing)} samples (such as {missing[0]}) do not come from {source}; give the CSV "
+            "that the data were made of as --gold, and keep preprocess.json beside the data.",
         )
     return joined
 
@@ -118,9 +123,7 @@ def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> li
 def score_items(found: Sequence[Item], completions: Sequence[Completion]) -> list[Scored]:
     """Read each answer by its task, and score its text against the target as LLaMA-Factory does."""
     answers = [
-        item.task.parse(completion.text, item.sample)
-        if item.task
-        else Answer(item.sample, completion.text.strip())
+        item.task.parse(completion.text, item.sample) if item.task else Answer(item.sample, completion.text.strip())
         for item, completion in zip(found, completions, strict=True)
     ]
     pairs = [(answer.text, item.sample.output) for item, answer in zip(found, answers, strict=True)]

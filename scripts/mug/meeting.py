@@ -69,3 +69,7 @@ class Meeting:
     paragraph_ends: tuple[int, ...] = ()
     action_ids: tuple[int, ...] | None = None
     candidates: tuple[Candidate, ...] = ()
+
+    def __hash__(self) -> int:
+        """Hash by key, so that what is derived from a meeting can be cached; equality still compares everything."""
+        return hash(self.key)

@@ -47,7 +47,7 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
         return {}
     try:
         rows = [json.loads(line) for line in lines]
-        found = rows[0]["fingerprint"]
+        found = dict(rows[0]["fingerprint"])
         done = {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -55,11 +55,13 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
             f"The answers file {path} is damaged ({error}); delete it and run again.",
         ) from None
     if found != json.loads(json.dumps(fingerprint)):
-        differing = "、".join(sorted(name for name in {*found, *fingerprint} if found.get(name) != fingerprint.get(name)))
+        differing = ", ".join(
+            sorted(name for name in {*found, *fingerprint} if found.get(name) != fingerprint.get(name))
+        )
         raise InputError(
             f"答案文件 {path} 来自另一次运行（不同之处：{differing}）；请换 --output_path，或删除它后重新运行。",
-            f"The answers file {path} is of another run (differing: {differing}); take another --output_path, or delete "
-            "it and run again.",
+            f"The answers file {path} is of another run (differing: {differing}); take another --output_path, or "
+            "delete it and run again.",
         )
     return {index: completion for index, completion in done.items() if 0 <= index < len(samples)}
 
@@ -76,7 +78,7 @@ def append(path: Path, fingerprint: dict[str, Any]) -> Iterator[Appender]:
 
 
 class Appender:
-    """Writes one JSON line at a time, each flushed to the disk's queue, so that a kill loses at most the line under way."""
+    """Writes one JSON line at a time, each brought to the disk, so that a kill loses at most the line under way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

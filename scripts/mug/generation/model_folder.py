@@ -17,7 +17,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Where to load from: ``base`` alone, or ``adapter`` on ``base``; ``checkpoints`` lists the complete ones found."""
+    """Where to load from: ``base`` alone, or ``adapter`` on it; ``checkpoints`` lists the complete ones found."""
 
     base: str
     adapter: Path | None = None
@@ -93,8 +93,8 @@ def _check_sizes(adapter: Path, base: str) -> None:
             raise InputError(
                 f"适配器 {adapter} 的宽度是 {tensor['shape'][1]}，基座 {base} 的是 {hidden}，二者不配；"
                 "请用 --base_model 指定训练时的基座。",
-                f"The adapter {adapter} has width {tensor['shape'][1]}, the base {base} has {hidden}; name the base that "
-                "it was trained on by --base_model.",
+                f"The adapter {adapter} has width {tensor['shape'][1]}, the base {base} has {hidden}; name the base "
+                "that it was trained on by --base_model.",
             )
 
 

@@ -39,8 +39,8 @@ class TransformersEngine:
             folder: the base, and the adapter on it if there is one.
             template: LLaMA-Factory's name of the chat template.
             max_new_tokens: the longest answer, in tokens.
-            batch_tokens: prompt and answer tokens of one batch, padding included; 0 takes 65,536 on a GPU and 16,384 on
-                a CPU.
+            batch_tokens: prompt and answer tokens of one batch, padding included; 0 takes 65,536 on a GPU and 16,384
+                on a CPU.
 
         Raises:
             InputError: transformers can't load what is there.
@@ -100,7 +100,7 @@ class TransformersEngine:
         return prompt
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
-        """Yield (index, completion), longest prompts first, so that the largest batch shows at once whether it fits."""
+        """Yield (index, completion), longest prompts first: the largest batch shows at once whether it fits."""
         prompts = [self.encode(sample) for sample in samples]
         order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
         start = 0
@@ -118,8 +118,8 @@ class TransformersEngine:
             if len(batch) == 1:
                 raise InputError(
                     f"显存不足：一个 {len(prompts[batch[0]])} token 的样本也放不下；请换更小的模型或更大的显卡。",
-                    f"Out of GPU memory with a single sample of {len(prompts[batch[0]])} tokens; take a smaller model or "
-                    "a larger card.",
+                    f"Out of GPU memory with a single sample of {len(prompts[batch[0]])} tokens; take a smaller model "
+                    "or a larger card.",
                 ) from None
             half = len(batch) // 2
             self.batch_tokens = max(1, self.batch_tokens // 2)
@@ -128,13 +128,15 @@ class TransformersEngine:
             return
         yield from zip(batch, completions, strict=True)
 
-    @torch.inference_mode()
     def _complete(self, prompts: Sequence[Sequence[int]]) -> list[Completion]:
         width = max(map(len, prompts))
         pad = self.stop_ids[-1]
-        ids = torch.tensor([[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.model.device)
+        ids = torch.tensor(
+            [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.model.device
+        )
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
-        output = self.model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
+        with torch.inference_mode():
+            output = self.model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
         return [self._completion(answer) for answer in output]
 
     def _completion(self, answer: Sequence[int]) -> Completion:

@@ -25,7 +25,9 @@ def render(results: Mapping[str, Any]) -> str:
         lines += ["| 指标 | 得分 % | 原始答案 % | 良好 |", "|---|---:|---:|---:|"]
         for metric in METRICS:
             mark = f"> {good[metric]:g}" if metric in good else ""
-            lines.append(f"| {metric} | {task['llamafactory'][metric]:.2f} | {task['llamafactory_raw'][metric]:.2f} | {mark} |")
+            lines.append(
+                f"| {metric} | {task['llamafactory'][metric]:.2f} | {task['llamafactory_raw'][metric]:.2f} | {mark} |"
+            )
         lines.append("")
     for name, track in results.get("official", {}).items():
         counts = track["counts"]
@@ -42,7 +44,10 @@ def render(results: Mapping[str, Any]) -> str:
             lines.append(f"| {key} | {'未定义' if value is None else f'{100 * value:.2f}'} | {published} |")
         unmatched = [b for b in BASELINES if b.track == name and b.key is None]
         if unmatched:
-            lines += ["", "已发表（未说明对应哪一项）：" + "，".join(f"{b.system} {b.metric} {b.value:g}" for b in unmatched)]
+            lines += [
+                "",
+                "已发表（未说明对应哪一项）：" + "，".join(f"{b.system} {b.metric} {b.value:g}" for b in unmatched),
+            ]
         lines += ["", f"分词：{track['tokenisation']}；算法：{track['library']}；参考：{track['references']}。", ""]
     lines += ["## 设置 / Settings", ""]
     lines += [f"- {key}: `{value}`" for key, value in results["settings"].items()]

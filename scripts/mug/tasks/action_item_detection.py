@@ -29,9 +29,9 @@ from mug.tasks.base import (
     Split,
     Task,
     Window,
-    lines,
     number_cost,
     numbered,
+    transcript,
     windows,
 )
 
@@ -55,11 +55,10 @@ class ActionItemDetection(Task):
             yield Skipped(id, Message("会议没有行动项标注", "meeting without action item labels"))
             return
         head = self.head_tokens(HEADER)
-        texts = lines(meeting.sentences)
-        extra = number_cost(len(texts))
-        costs = [cost + extra for cost in self.options.count([f"{text}\n" for text in texts])]
+        lines, costs = transcript(meeting, self.options.count)
+        extra = number_cost(len(lines))
+        cut = windows(lines, [cost + extra for cost in costs], self.options.max_input_tokens - head)
         actions = set(meeting.action_ids or ())
-        cut = windows(texts, costs, self.options.max_input_tokens - head)
         kept = self._kept(meeting.key, cut, actions) if split == "train" else set(range(len(cut)))
         for index, window in enumerate(cut):
             part = f"{id}/{window.start + 1}-{window.stop}"

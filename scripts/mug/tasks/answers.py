@@ -16,18 +16,20 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from mug.tasks.base import NONE
 
-_THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THINK = re.compile(r"<think>.*?</think>|\A.*</think>", re.DOTALL)  # some templates open the reasoning themselves
 _OPEN_THINK = re.compile(r"<think>.*\Z", re.DOTALL)
 _END_TOKENS = re.compile(r"<\|(?:im_end|endoftext|im_start)\|>")
-_FENCE = re.compile(r"```[\w-]*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```(?:[\w+-]*\n|json\b)?(.*?)(?:```|\Z)", re.DOTALL)
 # "好的，标题如下：" on a line of its own, or "标题：" before the answer.
 _LEAD_IN = re.compile(r"\A(?:好的|当然|以下|根据|答案|标题|主题|关键)[^\n：:]{0,30}[：:]\s*")
 _MARKUP = re.compile(r"\A(?:[#>*\-\s]+|\*\*|__)|(?:\*\*|__)\Z")
+_ASKED = {"title", "标题", "主题", "answer", "答案", "output", "keywords", "keyphrases", "关键词", "ids", "编号"}
 _QUOTES = "\"'“”‘’「」『』《》"
 _RANGE = re.compile(r"(\d+)\s*[-~–—～至到]\s*(\d+)")
 _EDGE = re.compile(r"\A[\W_]+|[\W_]+\Z")
@@ -66,7 +68,7 @@ def title(text: str) -> tuple[str, tuple[str, ...]]:
     first = text.split("\n", 1)[0].strip()
     if first != text:
         repairs += ("only the first line kept",)
-    if len(first) > 1 and first[0] in _QUOTES and first[-1] in _QUOTES:
+    if len(first) > 1 and first[0] in _QUOTES and first[-1] in _QUOTES and not set(first[1:-1]) & set(_QUOTES):
         first, repairs = first[1:-1].strip(), (*repairs, "quotes removed")
     if not any(character.isalnum() for character in first):
         first = ""  # "……", "。": nothing was said
@@ -84,17 +86,16 @@ def numbers(text: str, last: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
         return (), repairs
     if re.search(r"[^\d\s,，、;；.。\-~–—～至到\[\]\"]", plain):
         repairs += ("prose around the numbers",)
-    found: set[int] = set()
+    found = {int(digits[:9]) for digits in re.findall(r"\d+", plain)}
+    for ends in _RANGE.findall(plain):
+        begin, end = sorted(int(digits[:9]) for digits in ends)
+        # Bounded by the prompt: "1-999999999" must not fill the memory.
+        found.update(range(max(1, begin), min(last, end) + 1))
     if _RANGE.search(plain):
         repairs += ("range expanded",)
-        for begin, end in _RANGE.findall(plain):
-            # Bounded by the prompt: "1-999999999" must not fill the memory.
-            found.update(range(max(1, int(begin[:9])), min(last, int(end[:9])) + 1))
-        plain = _RANGE.sub(" ", plain)
-    named = {int(digits[:9]) for digits in re.findall(r"\d+", plain)}
-    if any(not 1 <= number <= last for number in named):
+    if any(not 1 <= number <= last for number in found):
         repairs += ("numbers outside the prompt dropped",)
-    return tuple(sorted(found | {number for number in named if 1 <= number <= last})), repairs
+    return tuple(sorted(number for number in found if 1 <= number <= last)), repairs
 
 
 def phrases(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -102,27 +103,47 @@ def phrases(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     text, repairs = clean(text)
     if text in {"", NONE}:
         return (), repairs
-    pieces = [piece.strip() for piece in re.split(r"[、，,；;\n]+", text)]
-    # "1. 预算": a numbered list is a way of answering, not a part of the phrase.
-    tidy = [_EDGE.sub("", re.sub(r"\A\d+\s*[.)、．]\s*", "", unicodedata.normalize("NFKC", piece))) for piece in pieces]
+    # "1. 预算", or "1、预算" on a line of its own: a numbered list is a way of answering, not a part of the phrase.
+    pieces = [
+        piece.strip()
+        for piece in re.split(r"[、，,；;\n]+", re.sub(r"(?m)^\s*\d{1,2}、(?=[^、，,；;\n]+$)", "", text))
+    ]
+    tidy = [
+        _EDGE.sub("", re.sub(r"\A\d+\s*[.)](?!\d)\s*", "", unicodedata.normalize("NFKC", piece))) for piece in pieces
+    ]
     if tidy != pieces:
         repairs += ("punctuation or width changed",)
-    return tuple(dict.fromkeys(piece for piece in tidy if piece)), repairs
+    return tuple(dict.fromkeys(piece for piece in tidy if piece not in {"", NONE})), repairs
 
 
 def quoted(text: str, lines: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the numbers of the prompt's ``lines`` ("1. [甲]: 去湿地公园吧。") that the answer quotes, line by line."""
+    """Return the numbers of the prompt's ``lines`` ("1. [甲]: 去湿地公园吧。") that the answer quotes."""
+    said: dict[str, list[int]] = defaultdict(list)
+    for number, shown in enumerate(lines, 1):
+        said[_letters(shown.split("]: ", 1)[-1])].append(number)
+
+    def find(quotes: Sequence[str]) -> tuple[set[int], bool]:
+        found: set[int] = set()
+        complete = True
+        for quote in quotes:
+            unnumbered = re.sub(r"\A\s*\d+\.\s*", "", quote)
+            ways = map(_letters, (quote, unnumbered, quote.split("]: ", 1)[-1], unnumbered.split("]: ", 1)[-1]))
+            same = next((said[way] for way in ways if way and way in said), [])
+            # Said twice and quoted twice: the second quote is the second sentence.
+            found.update([number for number in same if number not in found][:1])
+            complete = complete and bool(same)
+        return found, complete
+
+    # As it is first: a sentence may itself begin like a lead-in ("好的，我们先说地点：…").
+    exact, complete = find([line for line in text.split("\n") if line.strip()])
+    if complete and exact:
+        return tuple(sorted(exact)), ()
     text, repairs = clean(text)
     if text in {"", NONE}:
         return (), repairs
-    said = {_letters(shown.split("]: ", 1)[-1]): number for number, shown in reversed(list(enumerate(lines, 1)))}
-    found: set[int] = set()
-    for quote in text.split("\n"):
-        number = said.get(_letters(re.sub(r"\A\s*\d+\.\s*", "", quote).split("]: ", 1)[-1]))
-        if number is not None:
-            found.add(number)
-        elif quote.strip() and "sentence not in the prompt dropped" not in repairs:
-            repairs += ("sentence not in the prompt dropped",)
+    found, complete = find([line for line in text.split("\n") if line.strip()])
+    if not complete:
+        repairs += ("sentence not in the prompt dropped",)
     return tuple(sorted(found)), repairs
 
 
@@ -141,7 +162,9 @@ def _json(text: str) -> Any:
 
 def _from_json(value: Any) -> str:
     if isinstance(value, dict):
-        value = next((item for item in value.values() if isinstance(item, str | list)), "")
+        usable = {key: item for key, item in value.items() if isinstance(item, str | list)}
+        asked = [item for key, item in usable.items() if key.lower() in _ASKED]
+        value = next(iter([*asked, *usable.values()]), "")
     if isinstance(value, list):
         return "、".join(str(item) for item in value if isinstance(item, str | int))
     return str(value)

@@ -11,11 +11,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from mug import tokens
 from mug.errors import InputError, Message
-from mug.meeting import Candidate, Meeting, Sentence
+from mug.meeting import Candidate, Meeting
 
 Split = Literal["train", "dev", "test"]
 
@@ -50,7 +51,8 @@ class Sample:
 
     ``references`` holds the target as each annotator would have it; ``places`` the place in the meeting of each
     numbered line of the prompt (of a paragraph its last sentence); ``topic`` the last sentence of the topic asked
-    about; ``input_tokens`` what instruction and input cost, numbers before lines at their most. ``output`` is empty when the meeting carries no label for it (split ``test``).
+    about; ``input_tokens`` what instruction and input cost, numbers before lines at their most. ``output``
+    is empty when the meeting carries no label for it (split ``test``).
     """
 
     id: str
@@ -138,13 +140,24 @@ class Task(ABC):
 # ---------------------------------------------------------------------------------- what several tasks share
 
 
-def lines(sentences: Sequence[Sentence]) -> list[str]:
-    """Return sentences as prompts show them.
+class Transcript(NamedTuple):
+    """A meeting's sentences as prompts show them, and what each costs in tokens with the line break after it."""
 
-    >>> lines([Sentence("no.0", "大家好。")])
-    ['[no.0]: 大家好。']
+    lines: list[str]
+    costs: list[int]
+
+
+@lru_cache(maxsize=1)  # the tasks take one meeting after the other, and each would count the same lines again
+def transcript(meeting: Meeting, count: tokens.Counter) -> Transcript:
+    """Return the meeting's lines and their costs.
+
+    A line break ends a token in Qwen's tokenizer, so the costs of lines add up to the cost of the text.
+
+    >>> transcript(Meeting("T1", (Sentence("no.0", "大家好。"),)), tokens.estimate)
+    Transcript(lines=['[no.0]: 大家好。'], costs=[13])
     """
-    return [f"[{sentence.speaker}]: {sentence.text}" for sentence in sentences]
+    lines = [f"[{sentence.speaker}]: {sentence.text}" for sentence in meeting.sentences]
+    return Transcript(lines, count([f"{line}\n" for line in lines]))
 
 
 def numbered(texts: Sequence[str]) -> list[str]:
@@ -174,7 +187,8 @@ def windows(texts: Sequence[str], costs: Sequence[int], budget: int, overlap: fl
     """Cut a transcript into runs of lines that cost at most ``budget`` tokens each.
 
     Each run goes on until the next line would not fit. With ``overlap`` the next run starts so far before this
-    one's end that about that share of the budget is seen twice. A line over the budget stands alone, shortened.
+    one's end that about that share of the budget is seen twice, and at least one line, if the line after it still
+    fits. A line over the budget stands alone, shortened.
 
     >>> [(w.start, w.stop) for w in windows("abcd", [3, 3, 3, 3], 6)]
     [(0, 2), (2, 4)]
@@ -190,24 +204,30 @@ def windows(texts: Sequence[str], costs: Sequence[int], budget: int, overlap: fl
             stop += 1
         shown = list(texts[start:stop])
         if total > budget:
-            shown, total = [shorten(shown[0], total, budget)], budget
+            shown, total = [shorten(shown[0], budget)], budget
         runs.append(Window(start, stop, shown, total))
         if stop == len(costs):
             break
         back, twice = stop, 0
-        while back > start + 1 and twice + costs[back - 1] <= overlap * budget:
-            twice += costs[back - 1]
-            back -= 1
+        while overlap and back > start + 1:
+            more = twice + costs[back - 1]
+            if more + costs[stop] > budget or (twice and more > overlap * budget):
+                break
+            back, twice = back - 1, more
         start = back
     return runs
 
 
-def shorten(text: str, cost: int, budget: int) -> str:
-    """Return ``text`` with its middle replaced by …… so that its ``cost`` comes down to ``budget`` tokens.
+def shorten(text: str, budget: int) -> str:
+    """Return ``text`` with its middle replaced by …… so that it fits ``budget`` tokens with a number before it.
 
-    A sentence of 100,000 characters exists in no meeting but in some files; its head and tail say enough.
+    A sentence of 100,000 characters exists in no meeting but in some files; its head and tail say enough. Whatever
+    counter is used, the estimate decides: it is a bound of every text, also of one whose ends cost the most.
     """
-    keep = max(1, int(len(text) * budget / cost) // 2 - 4)
+    room = budget - 10  # a number of up to seven digits, the point, the space, the line break
+    keep = max(1, min(len(text), room) // 2)
+    while keep > 1 and tokens.estimate([f"{text[:keep]}……{text[-keep:]}"])[0] > room:
+        keep = keep * 7 // 8
     return f"{text[:keep]}……{text[-keep:]}"
 
 

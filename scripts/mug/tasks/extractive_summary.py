@@ -25,11 +25,10 @@ from mug.tasks.base import (
     Skipped,
     Split,
     Task,
-    Window,
     choose,
-    lines,
     number_cost,
     numbered,
+    transcript,
     windows,
 )
 
@@ -38,20 +37,29 @@ ASK_TEXT = "你是一个专业的会议助手。以下会议内容中每句话�
 
 
 class KeySentences(Task):
-    """What the summary of a topic and the summary of a session share: numbered sentences, and the key ones among them."""
+    """What the summaries of a topic and of a session share: numbered sentences, and the key ones among them."""
 
     def sentence_samples(
-        self, meeting: Meeting, id: str, shown: Sequence[int], lists: Sequence[Sequence[int]], split: Split, topic: int = 0
+        self,
+        meeting: Meeting,
+        id: str,
+        shown: Sequence[int],
+        lists: Sequence[Sequence[int]],
+        split: Split,
+        topic: int = 0,
     ) -> Iterator[Sample]:
-        """Yield one sample a window of the ``shown`` places and a target; ``lists`` are the annotators' key sentences."""
+        """Yield a sample for each window of the ``shown`` places and each target made of the annotators' ``lists``."""
         head = self.head_tokens(HEADER)
-        texts = lines([meeting.sentences[place - 1] for place in shown])
-        for window in self._windows(texts, self.options.max_input_tokens - head):
+        lines, costs = transcript(meeting, self.options.count)
+        extra = number_cost(len(shown))
+        budget = self.options.max_input_tokens - head
+        for window in windows([lines[p - 1] for p in shown], [costs[p - 1] + extra for p in shown], budget):
             places = tuple(shown[window.start : window.stop])
             number_of = {place: number for number, place in enumerate(places, 1)}
             part = id if len(places) == len(shown) else f"{id}/{places[0]}-{places[-1]}"
-            targets = [self._target(meeting, chosen, number_of) for chosen in choose(lists, self.who(split))]
-            references = tuple(self._target(meeting, chosen, number_of) for chosen in choose(lists, "all"))
+            shown_text = {p: _text(meeting, p, line) for p, line in zip(places, window.lines, strict=True)}
+            targets = [self._target(chosen, number_of, shown_text) for chosen in choose(lists, self.who(split))]
+            references = tuple(self._target(chosen, number_of, shown_text) for chosen in choose(lists, "all"))
             for number, target in enumerate(targets or [""], 1):
                 yield Sample(
                     id=part if number == 1 else f"{part}#{number}",
@@ -64,18 +72,10 @@ class KeySentences(Task):
                     input_tokens=head + window.tokens,
                 )
 
-    def _windows(self, texts: list[str], budget: int) -> list[Window]:
-        # The whole first: nearly every topic fits, and then no line needs a count of its own.
-        extra = number_cost(len(texts))
-        total = self.options.count(["\n".join(texts)])[0] + extra * len(texts)
-        if total <= budget:
-            return [Window(0, len(texts), texts, total)]
-        return windows(texts, [cost + extra for cost in self.options.count([f"{text}\n" for text in texts])], budget)
-
-    def _target(self, meeting: Meeting, chosen: Sequence[int], number_of: Mapping[int, int]) -> str:
+    def _target(self, chosen: Sequence[int], number_of: Mapping[int, int], shown_text: Mapping[int, str]) -> str:
         shown = [place for place in chosen if place in number_of]  # what the window does not show can't be asked for
         if self.options.es_target == "text":
-            return "\n".join(meeting.sentences[place - 1].text for place in shown) or NONE
+            return "\n".join(shown_text[place] for place in shown) or NONE
         return ", ".join(str(number_of[place]) for place in shown) or NONE
 
     def parse(self, text: str, sample: Sample) -> Answer:
@@ -90,6 +90,11 @@ class KeySentences(Task):
     def score(self, gold: Sequence[Meeting], rows: Mapping[str, dict[str, Any]]) -> dict[str, float | None]:
         """Return the track's ROUGE of topics and session, average and best over the references, and their mean."""
         return official.extractive_summarization(gold, rows)
+
+
+def _text(meeting: Meeting, place: int, line: str) -> str:
+    """Return a sentence as its line in the prompt has it: shortened, if it is one of 100,000 characters."""
+    return line.removeprefix(f"[{meeting.sentences[place - 1].speaker}]: ")
 
 
 class ExtractiveSummary(KeySentences):
@@ -121,7 +126,7 @@ class ExtractiveSummary(KeySentences):
         return {
             "meeting_key": meeting.key,
             "topic_segment_ids": [
-                {"id": end, "key_sentence": [str(place) for place in sorted(places)]} for end, places in by_topic.items()
+                {"id": end, "key_sentence": [str(place) for place in sorted(places)]}
+                for end, places in by_topic.items()
             ],
         }
-

@@ -19,7 +19,7 @@ from mug.errors import Message
 from mug.meeting import Meeting
 from mug.metrics import official
 from mug.tasks import answers
-from mug.tasks.base import NONE, Answer, Sample, Skipped, Split, Task, lines, windows
+from mug.tasks.base import NONE, Answer, Sample, Skipped, Split, Task, transcript, windows
 
 HEADER = "会议内容：\n"
 
@@ -41,9 +41,7 @@ class KeyphraseExtraction(Task):
             yield Skipped(f"{meeting.key}/keyphrases", Message("会议没有关键词", "meeting without keyphrases"))
             return
         head = self.head_tokens(HEADER)
-        texts = lines(meeting.sentences)
-        costs = self.options.count([f"{text}\n" for text in texts])
-        cut = windows(texts, costs, self.options.max_input_tokens - head)
+        cut = windows(*transcript(meeting, self.options.count), self.options.max_input_tokens - head)
         for window in cut:
             text = "\n".join(window.lines)
             here = lists if len(cut) == 1 else [[word for word in words if word in text] for words in lists]

@@ -4,7 +4,7 @@ The challenge wants about one sentence a topic out of some 700; its baseline cho
 too, and that is what the prompt shows. One row::
 
     {"instruction": "…请从中选出最能概括整场会议的关键句，…",
-     "input": "会议内容：\n1. [no.0]: 地点上次说的是湿地公园。\n2. [no.2]: 坐大巴四十分钟就到。\n3. [no.0]: 大巴谁来订？",
+     "input": "会议内容：\n1. [no.0]: 上次说的是湿地公园。\n2. [no.2]: 坐大巴四十分钟。\n3. [no.0]: 大巴谁来订？",
      "output": "1, 3"}
 """
 

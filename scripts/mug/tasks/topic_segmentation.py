@@ -3,7 +3,7 @@ r"""Topic segmentation (TS): numbered paragraphs in, the numbers of those that e
 Consecutive sentences of one speaker are joined; a paragraph is one line. One row::
 
     {"instruction": "…请找出每个主题的最后一段，…",
-     "input": "会议内容：\n1. [no.0]: 今天说两件事。先定地点。\n2. [no.2]: 湿地公园吧。 [no.0]: 行。\n3. [no.0]: 再说大巴。",
+     "input": "会议内容：\n1. [no.0]: 先定地点。去哪？\n2. [no.2]: 湿地公园吧。 [no.0]: 行。\n3. [no.0]: 再说大巴。",
      "output": "2"}
 
 Windows overlap, since nobody can say of a window's last paragraph whether what follows is another topic: that
@@ -20,7 +20,19 @@ from mug.errors import Message
 from mug.meeting import Meeting
 from mug.metrics import official
 from mug.tasks import answers
-from mug.tasks.base import NONE, Answer, Sample, Skipped, Split, Task, number_cost, numbered, windows
+from mug.tasks.base import (
+    NONE,
+    Answer,
+    Sample,
+    Skipped,
+    Split,
+    Task,
+    number_cost,
+    numbered,
+    shorten,
+    transcript,
+    windows,
+)
 
 HEADER = "会议内容：\n"
 OVERLAP = 0.25  # of the token budget: about three paragraphs in four are seen once, the others twice
@@ -42,11 +54,18 @@ class TopicSegmentation(Task):
             return
         head = self.head_tokens(HEADER)
         ends = meeting.paragraph_ends
-        texts = [_paragraph(meeting, before + 1, end) for before, end in zip((0, *ends), ends, strict=False)]
+        spans = list(zip((0, *ends), ends, strict=False))
+        texts = [_paragraph(meeting, before + 1, end) for before, end in spans]
+        # Joining the sentences of a paragraph saves some of their marks, so its cost is at most the sum of theirs.
+        sentence_costs = transcript(meeting, self.options.count).costs
         extra = number_cost(len(texts))
-        costs = [cost + extra for cost in self.options.count([f"{text}\n" for text in texts])]
+        costs = [sum(sentence_costs[before:end]) + extra for before, end in spans]
+        budget = self.options.max_input_tokens - head
+        for index, cost in enumerate(costs):
+            if cost > budget // 2:  # so that a window always has room for a paragraph and the one after it
+                texts[index], costs[index] = shorten(texts[index], budget // 2), budget // 2
         boundaries = {topic.end for topic in meeting.topics}
-        for window in windows(texts, costs, self.options.max_input_tokens - head, OVERLAP):
+        for window in windows(texts, costs, budget, OVERLAP):
             places = ends[window.start : window.stop]
             found = [number for number, place in enumerate(places[:-1], 1) if place in boundaries]
             output = (", ".join(map(str, found)) or NONE) if meeting.topics else ""
@@ -67,7 +86,7 @@ class TopicSegmentation(Task):
         return Answer(sample, ", ".join(map(str, found)) or NONE, numbers=found, repairs=repairs)
 
     def submission(self, meeting: Meeting, answers: Sequence[Answer]) -> dict[str, Any]:
-        """Return ``topic_segment_ids``: the paragraph ends that at least half of the windows asked called a topic's end."""
+        """Return ``topic_segment_ids``: the paragraph ends that at least half of the windows asked call a boundary."""
         asked: dict[int, int] = defaultdict(int)
         named: dict[int, int] = defaultdict(int)
         for answer in answers:
