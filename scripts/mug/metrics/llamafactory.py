@@ -121,7 +121,8 @@ def bleu_4(hypothesis: str, reference: str) -> float:
 
 def _rouge(hypothesis: list[str], reference: list[str]) -> tuple[float, float, float]:
     """Return F of ROUGE-1, ROUGE-2 (n-grams as sets) and ROUGE-L (LCS length over all words)."""
-    common = lcs_rows(reference, len(hypothesis), positions(hypothesis))[-1].bit_count()
+    masks = positions(hypothesis)
+    common = lcs_rows([masks.get(word, 0) for word in reference], len(hypothesis))[-1].bit_count()
     return (
         _f_of_sets(set(hypothesis), set(reference)),
         _f_of_sets(

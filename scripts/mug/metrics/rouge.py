@@ -52,8 +52,8 @@ _CJK_BLOCKS = (
 _EXTRA_SYMBOLS = frozenset((0x00AD, 0x00B2, 0x00BA, 0x3007, 0x00B5, 0x00D8, 0x014B, 0x01B1))
 
 
-class _Cleaned(dict[int, str]):
-    """str.translate table, filled as characters turn up: drops control characters, sets CJK characters apart."""
+class _Spaced(dict[int, str]):
+    """str.translate table, filled as characters turn up: what a character becomes, with spaces where it is a token."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -62,47 +62,39 @@ class _Cleaned(dict[int, str]):
             replacement = " "
         elif code in (0, 0xFFFD) or category[0] == "C":
             replacement = ""
-        elif any(first <= code <= last for first, last in _CJK_BLOCKS):
-            replacement = f" {char} "
         else:
-            replacement = char
+            # Σ waits for its word: only the last one of a word becomes ς.
+            small = char if char == "Σ" else char.lower()
+            replacement = "".join(map(_part, unicodedata.normalize("NFD", small)))
+            if any(first <= code <= last for first, last in _CJK_BLOCKS):
+                replacement = f" {replacement} "
         self[code] = replacement
         return replacement
 
 
-class _Split(dict[int, str]):
-    """str.translate table, filled as characters turn up: drops accents, sets punctuation and symbols apart."""
-
-    def __missing__(self, code: int) -> str:
-        char = chr(code)
-        category = unicodedata.category(char)
-        if category == "Mn":
-            replacement = ""
-        elif category[0] in "PS" or code in _EXTRA_SYMBOLS:
-            replacement = f" {char} "
-        else:
-            replacement = char
-        self[code] = replacement
-        return replacement
+def _part(char: str) -> str:
+    """One character of a decomposed one: accents vanish, punctuation and symbols stand alone."""
+    category = unicodedata.category(char)
+    if category == "Mn":
+        return ""
+    return f" {char} " if category[0] in "PS" or ord(char) in _EXTRA_SYMBOLS else char
 
 
-_CLEANED = _Cleaned()
-_SPLIT = _Split()
+_SPACED = _Spaced()
 
 
 def tokenize(text: str) -> list[str]:
     """Cut ``text`` into the official evaluator's tokens.
 
-    Source: SpokenNLP alimeeting4mug/src/utils/tokenizer.py (BasicTokenizer with its defaults). All of its steps on
-    single words work on the whole text just as well, since none looks across a space.
+    Source: SpokenNLP alimeeting4mug/src/utils/tokenizer.py (BasicTokenizer with its defaults). Its passes over the
+    text, over the words and over their characters are one here, since what each does to a character depends on that
+    character alone (Σ excepted, and the order of combining signs that are no accents, as in musical notes).
 
     >>> tokenize("AI 2.0规划")
     ['ai', '2', '.', '0', '规', '划']
     """
-    text = text.translate(_CLEANED).lower()
-    if not text.isascii():
-        text = unicodedata.normalize("NFD", text)
-    return text.translate(_SPLIT).split()
+    spaced = text.translate(_SPACED)
+    return (spaced.lower() if "Σ" in spaced else spaced).split()
 
 
 def sentences(text: str) -> Sentences:
@@ -118,7 +110,10 @@ def sentences(text: str) -> Sentences:
 
 def tokenized_sentences(text: str) -> Sentences:
     """Cut raw text into the official evaluator's sentences of tokens; empty when there is nothing to score."""
-    return sentences(" ".join(tokenize(text)))
+    tokens = tokenize(text)
+    if "." not in tokens:
+        return [tokens] if tokens else []
+    return sentences(" ".join(tokens))
 
 
 def f_measure(precision: float, recall: float) -> float:
@@ -137,8 +132,6 @@ def rouge(hypothesis: Sentences, references: Sequence[Sentences]) -> list[Score]
         One score a reference, nine numbers from 0 to 1 in the order of FIELDS; all 0 where the hypothesis or that
         reference is empty.
     """
-    if not hypothesis:
-        return [ZERO] * len(references)
     hypothesis_words = _words(hypothesis)
     hypothesis_bigrams = _bigrams(hypothesis_words)
     hypothesis_set = set(hypothesis_words)
@@ -146,9 +139,6 @@ def rouge(hypothesis: Sentences, references: Sequence[Sentences]) -> list[Score]
     columns = [(len(sentence), positions(sentence)) for sentence in hypothesis]
     scores = []
     for reference in references:
-        if not reference:
-            scores.append(ZERO)
-            continue
         reference_words = _words(reference)
         reference_set = set(reference_words)
         reference_bigrams = _bigrams(reference_words)
@@ -184,51 +174,54 @@ def positions(words: Iterable[str]) -> dict[str, int]:
     return masks
 
 
-def lcs_rows(rows: Iterable[str], length: int, masks: dict[str, int]) -> list[int]:
+def lcs_rows(rows: Iterable[int], length: int) -> list[int]:
     """The table of the longest common subsequence, one integer a row.
 
     With L[i][j] the LCS length of the first i row words and the first j column words, bit j of row i is set when
-    L[i+1][j+1] > L[i+1][j]; so the number of set bits of the last row is the LCS length.
+    L[i+1][j+1] > L[i+1][j], a step; so the number of set bits of the last row is the LCS length.
 
     Source: Hyyrö, Bit-parallel LCS-length computation revisited (2004); his vector is the complement of a row.
 
     Args:
-        rows: the words of the one text.
-        length: the number of words of the other.
-        masks: ``positions`` of the other.
+        rows: for each word of the one text its mask in ``positions`` of the other, 0 for a word that is not there.
+        length: the number of words of the other text.
     """
     full = (1 << length) - 1
     vector = full
     table = []
-    for word in rows:
-        matches = masks.get(word)
-        if matches:
-            hits = vector & matches
-            vector = ((vector + hits) | (vector - hits)) & full
+    for matches in rows:
+        hits = vector & matches
+        vector = ((vector + hits) | (vector - hits)) & full
         table.append(vector ^ full)
     return table
 
 
-def _lcs_path(rows: Sequence[str], length: int, masks: dict[str, int]) -> set[str]:
-    """The distinct words on the LCS path that ``_recon_lcs`` of rouge 1.0.1 walks from the tables' end.
+def _lcs_path(sentence: Sequence[str], length: int, masks: dict[str, int]) -> set[str]:
+    """The distinct words on the LCS path that ``_recon_lcs`` of rouge 1.0.1 walks from the table's end.
 
     Its rule at a cell: words equal, take the word and go diagonally; else go up if the cell above is strictly
-    greater than the cell to the left, else go left. The cell above is the greater one exactly where the row steps up
-    at this column. So a row's walk to the left ends at the nearest column that has a match or a step, and one look at
-    the highest set bit replaces the walk.
+    greater than the cell to the left, else go left. Two facts make it short:
+
+    - Where the words differ, the cell above is the greater one exactly where the row has a step. So a walk to the
+      left ends at the nearest step or match, and one look at the highest set bit replaces it.
+    - It may look for steps alone. Left of a match without a step, the nearest step is itself a match: of the same
+      word, and the cells that the walk can reach from there hold the same values. For the same reason a row without
+      a match, which equals the row above it, can be left out from the beginning.
     """
-    table = lcs_rows(rows, length, masks)
+    words = [word for word in sentence if word in masks]
+    rows = [masks[word] for word in words]
+    table = lcs_rows(rows, length)
     path = set()
-    column = length
+    below = (1 << length) - 1  # the columns still to the left
     for i in range(len(rows) - 1, -1, -1):
-        word = rows[i]
-        matches = masks.get(word, 0)
-        column = ((matches | table[i]) & ((1 << column) - 1)).bit_length()
+        column = (table[i] & below).bit_length()
         if not column:
             break
-        if matches >> (column - 1) & 1:
-            path.add(word)
-            column -= 1
+        bit = 1 << (column - 1)
+        if rows[i] & bit:
+            path.add(words[i])
+            below = bit - 1
+        # Else up, in the same column: the row above has no step to the right of it either, so ``below`` may stay.
     return path
 
 
