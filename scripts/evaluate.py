@@ -5,51 +5,62 @@ r"""Answer the samples of an Alpaca file with a model, and score the answers.
 
 ``--model_path`` is an adapter, a merged model, or a training folder with checkpoints (the newest complete one is
 taken). Scores are LLaMA-Factory's (jieba, rouge-chinese, BLEU-4) for any Alpaca file; with ``--gold`` also the
-challenge's official ones. Beside the JSON lie a Markdown page and the answers as they came in: run the same command
-again after an interruption and it goes on where it stopped.
+challenge's official ones. Beside the JSON lie a Markdown and an HTML page and the answers as they came in: run the
+same command again after an interruption and it goes on where it stopped.
+
+    python scripts/evaluate.py --backend baseline --gold dataset/dev.csv            # no model: the floor
+    python scripts/evaluate.py --backend api --api_base http://127.0.0.1:8000/v1    # a served model
+    python scripts/evaluate.py --predictions FILE.jsonl                             # answers that are there already
+    python scripts/evaluate.py --model_path ADAPTER --check_parity MERGED           # do both say the same?
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mug import evaluation, predictions
+from mug import evaluation, parity, predictions
 from mug.alpaca import read_alpaca
-from mug.corpus import Report, read_meetings
+from mug.corpus import read_gold
 from mug.errors import InputError, Message
 from mug.files import write_json, write_text
 from mug.generation.base import Completion, Engine
 from mug.generation.model_folder import ModelFolder, resolve
 from mug.meeting import Meeting
 from mug.metrics.baselines import GOOD_TITLES
-from mug.report import markdown
+from mug.report import html, markdown
+from mug.submission_files import write_submissions
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
     args = parse_args()
     try:
-        found = evaluation.items(
-            read_alpaca(args.data_path)[: args.num_samples], evaluation.options_of(args.data_path)
-        )
+        rows = read_alpaca(args.data_path)[: args.num_samples]
+        items = evaluation.items(rows, evaluation.options_of(args.data_path))
         gold = read_gold(args.gold) if args.gold else []
         if gold:
-            found = evaluation.join_gold(found, gold, str(args.gold))
-        folder = resolve(args.model_path, args.base_model)
-        tell(args.lang, folder)
-        engine = load(args, folder)
-        completions, seconds = answer(args, engine, found)
-        results = score(args, folder, engine, found, gold, completions, seconds)
-        write_json(args.output_path, results)
-        write_text(args.output_path.with_suffix(".md"), markdown.render(results))
+            items = evaluation.join_gold(items, gold, str(args.gold))
+        if args.check_parity:
+            return check_parity(args, items)
+        if args.predictions:
+            completions = predictions.read_given(args.predictions, [item.sample for item in items])
+            results = describe(args, items, {"engine": "predictions", "predictions": str(args.predictions)})
+        else:
+            engine, settings = load(args, str(args.model_path) if args.model_path else "")
+            completions, seconds = answer(args, engine, items)
+            results = describe(args, items, settings | throughput(completions, seconds))
+        results |= score(args, items, completions, gold)
+        write_reports(args, results, gold)
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
@@ -67,12 +78,26 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_path", type=Path, required=True, help="适配器、合并后的模型或训练目录 / model folder")
+    parser.add_argument("--model_path", type=Path, help="适配器、合并后的模型或训练目录 / model folder")
     parser.add_argument("--base_model", help="适配器的基座，默认取训练时的 / base of an adapter (default: as trained)")
     parser.add_argument("--data_path", type=Path, default=Path("data/dev_alpaca.json"))
     parser.add_argument("--output_path", type=Path, default=Path("outputs/eval_results.json"))
     parser.add_argument("--gold", type=Path, help="语料 CSV，用于官方评分 / corpus CSV, for the official scores")
     parser.add_argument("--num_samples", type=int, help="只评前 N 个样本 / the first N samples only")
+    parser.add_argument("--backend", choices=["transformers", "vllm", "api", "baseline"], default="transformers")
+    parser.add_argument("--api_base", help="OpenAI 兼容接口的地址 / address of an OpenAI-compatible API")
+    parser.add_argument("--api_model", default="default", help="接口里的模型名 / the model's name there")
+    parser.add_argument(
+        "--predictions", type=Path, help="给已有的答案评分，不再生成 / score answers that are there already"
+    )
+    parser.add_argument("--submission", type=Path, help="把各赛道的提交文件写到此目录 / write submission files here")
+    parser.add_argument("--compare", type=Path, help="另一次评测的 JSON，求差值 / another evaluation's JSON")
+    parser.add_argument(
+        "--check_parity",
+        nargs="+",
+        metavar="MODEL",
+        help="模型文件夹或接口地址：贪心答案是否一致 / same greedy answers?",
+    )
     parser.add_argument("--max_new_tokens", type=int, default=256)
     parser.add_argument(
         "--batch_tokens", type=int, default=0, help="每批 token 数，默认自动 / tokens a batch (default: auto)"
@@ -82,21 +107,52 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.num_samples is not None and args.num_samples < 1:
         parser.error("--num_samples 应为正整数 / should be a positive number")
+    if args.backend in ("transformers", "vllm") and not args.model_path and not args.predictions:
+        parser.error("需要 --model_path / --model_path is needed")
+    if args.backend == "api" and not args.api_base:
+        parser.error("--backend api 需要 --api_base / needs --api_base")
+    if (args.submission or args.compare) and not args.gold:
+        parser.error("--submission 与 --compare 需要 --gold / need --gold")
     return args
 
 
-def read_gold(path: Path) -> list[Meeting]:
-    """Return the gold meetings; a rejected row would make every score a different one, so it is refused."""
-    report = Report()
-    meetings = list(read_meetings(path, report, times=False))
-    if report.rejected:
-        first = report.rejected[0]
-        raise InputError(
-            f"{path} 第 {first.row} 行读不了（{first.reason.zh}）；评分需要完整的标准答案，请先修正。",
-            f"{path} row {first.row} can't be read ({first.reason.say('en')}); scoring needs all gold meetings, "
-            "mend it first.",
-        )
-    return meetings
+# ------------------------------------------------------------------------------------------------------ generation
+
+
+def load(args: argparse.Namespace, target: str) -> tuple[Engine, dict[str, Any]]:
+    """Return an engine, and the settings that name it; imports wait until the data are known to be good."""
+    if args.backend == "baseline":
+        from mug.generation.baseline import BaselineEngine
+
+        return BaselineEngine(), {"engine": "baseline"}
+    if args.backend == "api" or target.startswith(("http://", "https://")):
+        from mug.generation.api_engine import ApiEngine
+
+        address = target if target.startswith(("http://", "https://")) else args.api_base
+        engine = ApiEngine(address, args.api_model, max_new_tokens=args.max_new_tokens)
+        return engine, {"engine": "api", "api_base": address, "api_model": args.api_model}
+    folder = resolve(Path(target), args.base_model)
+    tell(args.lang, folder)
+    settings = {
+        "engine": args.backend,
+        "model_path": target,
+        "base_model": folder.base,
+        "adapter": str(folder.adapter) if folder.adapter else None,
+        "smoke": "smoke" in folder.base or "smoke" in target,
+        "template": args.template,
+    }
+    if args.backend == "vllm":
+        from mug.generation.vllm_engine import VllmEngine
+
+        return VllmEngine(folder, template=args.template, max_new_tokens=args.max_new_tokens), settings
+    from mug.generation.transformers_engine import TransformersEngine
+
+    return (
+        TransformersEngine(
+            folder, template=args.template, max_new_tokens=args.max_new_tokens, batch_tokens=args.batch_tokens
+        ),
+        settings,
+    )
 
 
 def tell(lang: str, folder: ModelFolder) -> None:
@@ -104,38 +160,25 @@ def tell(lang: str, folder: ModelFolder) -> None:
     if folder.adapter is None:
         print(Message(f"模型：{folder.base}", f"Model: {folder.base}").say(lang))
         return
-    print(
-        Message(
-            f"基座：{folder.base}；适配器：{folder.adapter}", f"Base: {folder.base}; adapter: {folder.adapter}"
-        ).say(lang)
-    )
+    zh, en = f"基座：{folder.base}；适配器：{folder.adapter}", f"Base: {folder.base}; adapter: {folder.adapter}"
+    print(Message(zh, en).say(lang))
     if folder.checkpoints:
         names = "、".join(folder.checkpoints)
         zh, en = f"可用的 checkpoint：{names}；取最新的一个", f"Usable checkpoints: {names}; the newest is taken"
         print(Message(zh, en).say(lang))
 
 
-def load(args: argparse.Namespace, folder: ModelFolder) -> Engine:
-    """Load the model; the import waits until the arguments and the data are known to be good."""
-    from mug.generation.transformers_engine import TransformersEngine
-
-    return TransformersEngine(
-        folder, template=args.template, max_new_tokens=args.max_new_tokens, batch_tokens=args.batch_tokens
-    )
-
-
-def answer(args: argparse.Namespace, engine: Engine, found: list[evaluation.Item]) -> tuple[list[Completion], float]:
+def answer(
+    args: argparse.Namespace, engine: Engine, items: Sequence[evaluation.Item]
+) -> tuple[list[Completion], float]:
     """Return all answers in the items' order, and the seconds that generating took; goes on from an earlier run."""
-    samples = [item.sample for item in found]
+    samples = [item.sample for item in items]
     path = args.output_path.with_suffix(".predictions.jsonl")
     fingerprint = engine.fingerprint | {"prompts": predictions.prompts_digest(samples)}
     done = predictions.read_done(path, fingerprint, samples)
     if done:
-        print(
-            Message(f"{path} 里已有 {len(done)} 个答案，继续", f"{path} holds {len(done)} answers, going on").say(
-                args.lang
-            )
-        )
+        zh, en = f"{path} 里已有 {len(done)} 个答案，继续", f"{path} holds {len(done)} answers, going on"
+        print(Message(zh, en).say(args.lang))
     left = [index for index in range(len(samples)) if index not in done]
     started = time.monotonic()
     with predictions.append(path, fingerprint) as file:
@@ -145,7 +188,7 @@ def answer(args: argparse.Namespace, engine: Engine, found: list[evaluation.Item
             show_progress(count, len(left), time.monotonic() - started)
     if left and sys.stderr.isatty():
         print(file=sys.stderr)
-    return [done[index] for index in range(len(samples))], time.monotonic() - started
+    return [done[index] for index in range(len(samples))], (time.monotonic() - started) * bool(left)
 
 
 def show_progress(count: int, total: int, seconds: float) -> None:
@@ -155,71 +198,122 @@ def show_progress(count: int, total: int, seconds: float) -> None:
         print(f"\r{count}/{total}  剩余 / left {left:.0f} s ", end="", file=sys.stderr, flush=True)
 
 
+def throughput(completions: Sequence[Completion], seconds: float) -> dict[str, Any]:
+    """Return how fast it went; nothing where all answers were there already."""
+    if seconds < 0.01:
+        return {}
+    return {
+        "seconds": round(seconds, 2),
+        "samples_per_second": round(len(completions) / seconds, 3),
+        "answer_tokens_per_second": round(sum(completion.tokens for completion in completions) / seconds, 1),
+    }
+
+
+def check_parity(args: argparse.Namespace, items: Sequence[evaluation.Item]) -> int:
+    """Answer the same prompts with each model, list where they differ; status 1 when they do."""
+    samples = [item.sample for item in items]
+    answers: dict[str, list[Completion]] = {}
+    for target in [str(args.model_path), *args.check_parity]:
+        engine, _ = load(args, target)
+        found = dict(engine.generate(samples))
+        answers[target] = [found[index] for index in range(len(samples))]
+        del engine  # one model in memory at a time
+    differing = parity.differences(samples, answers)
+    write_json(args.output_path, {"models": list(answers), "n": len(samples), "differing": differing})
+    for one in differing[:10]:
+        print(f"{one['id']}: {json.dumps(one['answers'], ensure_ascii=False)}")
+    zh = f"{len(samples)} 个样本中 {len(differing)} 个答案不同；明细：{args.output_path}"
+    en = f"{len(differing)} of {len(samples)} answers differ; details: {args.output_path}"
+    print(Message(zh, en).say(args.lang))
+    return 1 if differing else 0
+
+
+# --------------------------------------------------------------------------------------------------------- scoring
+
+
+def describe(args: argparse.Namespace, items: Sequence[evaluation.Item], engine: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of the results that says how they were made."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "transformers", "peft", "llamafactory", "vllm", "jieba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    settings = engine | {
+        "data_path": str(args.data_path),
+        "data_sha256": sha256(args.data_path),
+        "gold": str(args.gold) if args.gold else None,
+        "gold_sha256": sha256(args.gold) if args.gold else None,
+        "num_samples": len(items),
+        "decoding": "greedy",
+        "max_new_tokens": args.max_new_tokens,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    return {"settings": settings, "versions": found}
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def score(
     args: argparse.Namespace,
-    folder: ModelFolder,
-    engine: Engine,
-    found: list[evaluation.Item],
-    gold: list[Meeting],
-    completions: list[Completion],
-    seconds: float,
+    items: Sequence[evaluation.Item],
+    completions: Sequence[Completion],
+    gold: Sequence[Meeting],
 ) -> dict[str, Any]:
-    """Return everything that the reports show."""
-    scored = evaluation.score_items(found, completions)
+    """Return the scores and the rows."""
+    scored = evaluation.score_items(items, completions)
     tasks = evaluation.by_task(scored)
     results: dict[str, Any] = {
         "averages": {name: task["llamafactory"] for name, task in tasks.items()},
         "good_ranges": {"title_generation": GOOD_TITLES},
         "tasks": tasks,
-        "settings": {
-            "model_path": str(args.model_path),
-            "base_model": folder.base,
-            "adapter": str(folder.adapter) if folder.adapter else None,
-            "smoke": "smoke" in Path(folder.base).name,
-            "data_path": str(args.data_path),
-            "data_sha256": hashlib.sha256(args.data_path.read_bytes()).hexdigest(),
-            "gold": str(args.gold) if args.gold else None,
-            "num_samples": len(found),
-            "engine": engine.name,
-            "decoding": "greedy",
-            "max_new_tokens": args.max_new_tokens,
-            "template": args.template,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(seconds, 2),
-            "samples_per_second": round(len(found) / seconds, 3) if seconds > 0.01 else None,
-        },
-        "versions": versions(),
     }
     if gold:
-        results["official"] = evaluation.official_scores(evaluation.submissions(scored, gold), gold)
-    results["rows"] = [
-        {
-            "id": one.item.sample.id,
-            "task": one.item.task.name if one.item.task else None,
-            "meeting": one.item.meeting or None,
-            "input": one.item.sample.input,
-            "label": one.item.sample.output,
-            "references": list(one.item.sample.references),
-            "raw": one.completion.text,
-            "predict": one.answer.text,
-            "repairs": list(one.answer.repairs),
-            "finish": one.completion.finish,
-            **one.scores,
-        }
-        for one in scored
-    ]
+        from mug.generation.baseline import BaselineEngine
+
+        rows = evaluation.submissions(scored, gold)
+        results["submissions"] = rows
+        results["official"] = evaluation.official_scores(rows, gold)
+        raw = evaluation.submissions(scored, gold, raw=True)
+        results["official_raw"] = evaluation.figures(evaluation.official_scores(raw, gold, intervals=False))
+        said = dict(BaselineEngine().generate([item.sample for item in items]))
+        floor = evaluation.score_items(items, [said[index] for index in range(len(items))])
+        results["floor"] = evaluation.figures(
+            evaluation.official_scores(evaluation.submissions(floor, gold), gold, intervals=False)
+        )
+        if args.submission:
+            results["submission_files"] = [str(path) for path in write_submissions(args.submission, rows)]
+    results["rows"] = [evaluation.as_row(one) for one in scored]
     return results
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what the figures depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "transformers", "peft", "llamafactory", "jieba"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "-"
-    return found
+def write_reports(args: argparse.Namespace, results: dict[str, Any], gold: Sequence[Meeting]) -> None:
+    """Add the comparison if one is asked for, and write JSON, Markdown and HTML."""
+    if args.compare:
+        other = read_results(args.compare)
+        differences = evaluation.compare(results, other, gold, str(args.compare))
+        results["comparison"] = {"other": str(args.compare), "differences": differences}
+    write_json(args.output_path, results)
+    write_text(args.output_path.with_suffix(".md"), markdown.render(results))
+    write_text(args.output_path.with_suffix(".html"), html.render(results, gold))
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read another evaluation's results."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8-sig"))
+        if not isinstance(results, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"读不了 --compare 的文件 {path}（{error}）；它应是 evaluate.py 写出的 JSON。",
+            f"Can't read the --compare file {path} ({error}); it should be a JSON that evaluate.py wrote.",
+        ) from None
+    return results
 
 
 def print_results(args: argparse.Namespace, results: dict[str, Any]) -> None:
@@ -233,19 +327,21 @@ def print_results(args: argparse.Namespace, results: dict[str, Any]) -> None:
     for name, track in results.get("official", {}).items():
         value = track["scores"]["score"]
         print(f"{name} official: {'-' if value is None else f'{100 * value:.2f}'}")
-    if results["settings"]["smoke"]:
-        print(
-            Message(
-                "注意：这是微型模型，只检验流程，不代表效果。",
-                "Note: a tiny model, which checks the wiring, not quality.",
-            ).say(args.lang)
+    speed = results["settings"].get("samples_per_second")
+    if speed:
+        print(Message(f"速度：每秒 {speed} 个样本", f"Speed: {speed} samples a second").say(args.lang))
+    if results["settings"].get("smoke"):
+        zh, en = (
+            "注意：这是微型模型，只检验流程，不代表效果。",
+            "Note: a tiny model, which checks the wiring, not quality.",
         )
-    report = args.output_path.with_suffix(".md")
-    print(
-        Message(f"报告：{report}，明细：{args.output_path}", f"Report: {report}, details: {args.output_path}").say(
-            args.lang
-        )
+        print(Message(zh, en).say(args.lang))
+    page = args.output_path.with_suffix(".html")
+    zh, en = (
+        f"报告：{page}（另有 .md）；明细：{args.output_path}",
+        f"Report: {page} (.md too); details: {args.output_path}",
     )
+    print(Message(zh, en).say(args.lang))
 
 
 if __name__ == "__main__":

@@ -415,3 +415,21 @@ def _seconds(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return seconds if math.isfinite(seconds) else None
+
+
+def read_gold(path: str | Path) -> list[Meeting]:
+    """Return all meetings of a file that is scored against.
+
+    Raises:
+        InputError: as `read_meetings`, and for any rejected row, which would make every score a different one.
+    """
+    report = Report()
+    meetings = list(read_meetings(path, report, times=False))
+    if report.rejected:
+        first = report.rejected[0]
+        raise InputError(
+            f"{path} 第 {first.row} 行读不了（{first.reason.zh}）；评分需要完整的标准答案，请先修正。",
+            f"{path} row {first.row} can't be read ({first.reason.say('en')}); scoring needs all gold meetings, "
+            "mend it first.",
+        )
+    return meetings

@@ -14,10 +14,11 @@ from mug import tokens
 from mug.errors import InputError
 from mug.generation.base import Completion
 from mug.meeting import Meeting
-from mug.metrics import llamafactory, official
-from mug.tasks import TASKS
+from mug.metrics import bootstrap, keyphrases, llamafactory, official
+from mug.metrics.submission import as_list
+from mug.tasks import TASKS, answers
 from mug.tasks.base import Answer, Options, Sample, Split, Task
-from mug.tasks.extractive_summary import ASK_TEXT
+from mug.tasks.extractive_summary import KeySentences
 
 TRACK_OF = {
     "title_generation": "topic_title_generation",
@@ -68,8 +69,8 @@ def options_of(data_path: Path) -> Options:
 def items(rows: Sequence[Mapping[str, Any]], options: Options) -> list[Item]:
     """Turn Alpaca rows into items; the instruction tells the task."""
     tasks = {name: task(options) for name, task in TASKS.items()}
-    by_instruction = {task.instruction: task for task in tasks.values()}
-    by_instruction[ASK_TEXT] = tasks["extractive_summary"]
+    by_instruction: dict[str, Task] = {task.instruction: task for task in tasks.values()}
+    by_instruction |= {task.ask_text: task for task in tasks.values() if isinstance(task, KeySentences)}
     return [
         Item(
             Sample(
@@ -122,13 +123,13 @@ def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> li
 
 def score_items(found: Sequence[Item], completions: Sequence[Completion]) -> list[Scored]:
     """Read each answer by its task, and score its text against the target as LLaMA-Factory does."""
-    answers = [
+    said = [
         item.task.parse(completion.text, item.sample) if item.task else Answer(item.sample, completion.text.strip())
         for item, completion in zip(found, completions, strict=True)
     ]
-    pairs = [(answer.text, item.sample.output) for item, answer in zip(found, answers, strict=True)]
+    pairs = [(answer.text, item.sample.output) for item, answer in zip(found, said, strict=True)]
     scores = llamafactory.score_pairs(pairs).rows
-    return [Scored(*parts) for parts in zip(found, completions, answers, scores, strict=True)]
+    return [Scored(*parts) for parts in zip(found, completions, said, scores, strict=True)]
 
 
 def by_task(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
@@ -152,32 +153,45 @@ def by_task(scored: Sequence[Scored]) -> dict[str, dict[str, Any]]:
     }
 
 
-def submissions(scored: Sequence[Scored], gold: Sequence[Meeting]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return submission rows by track and meeting key, from the answers to joined items."""
-    answers: dict[tuple[str, str], list[Answer]] = defaultdict(list)
+Rows = dict[str, dict[str, dict[str, Any]]]
+"""Submission rows by track and meeting key."""
+
+
+def submissions(scored: Sequence[Scored], gold: Sequence[Meeting], *, raw: bool = False) -> Rows:
+    """Return submission rows from the answers to joined items; ``raw`` reads them without any repair."""
+    given: dict[tuple[str, str], list[Answer]] = defaultdict(list)
     tasks = {one.item.task.name: one.item.task for one in scored if one.item.task}
     for one in scored:
         if one.item.task:
-            answers[one.item.task.name, one.item.meeting].append(one.answer)
-    rows: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+            given[one.item.task.name, one.item.meeting].append(_unrepaired(one) if raw else one.answer)
+    rows: Rows = defaultdict(lambda: defaultdict(dict))
     for name, task in tasks.items():
         for meeting in gold:
-            if (name, meeting.key) in answers:
-                rows[TRACK_OF[name]][meeting.key] |= task.submission(meeting, answers[name, meeting.key])
+            if (name, meeting.key) in given:
+                rows[TRACK_OF[name]][meeting.key] |= task.submission(meeting, given[name, meeting.key])
+    for meeting in gold:  # a track of two tasks of which one was not asked
+        row = rows.get("extractive_summarization", {}).get(meeting.key)
+        if row is not None and "topic_segment_ids" not in row:
+            row["topic_segment_ids"] = [{"id": topic.end, "key_sentence": []} for topic in meeting.topics]
     return {track: dict(by_meeting) for track, by_meeting in rows.items()}
 
 
-def official_scores(
-    rows: Mapping[str, Mapping[str, dict[str, Any]]], gold: Sequence[Meeting]
-) -> dict[str, dict[str, Any]]:
+def _unrepaired(one: Scored) -> Answer:
+    if not one.answer.repairs:
+        return one.answer
+    text = one.completion.text.strip()
+    return Answer(one.item.sample, text, phrases=tuple(text.split("、")))
+
+
+def official_scores(rows: Rows, gold: Sequence[Meeting], *, intervals: bool = True) -> dict[str, dict[str, Any]]:
     """Return the official figures of each track with what stands behind them, over the meetings that were answered."""
     found: dict[str, dict[str, Any]] = {}
     for name, by_meeting in rows.items():
-        answered = [meeting for meeting in gold if meeting.key in by_meeting]
-        parts = official.contributions(name, answered, by_meeting)
+        parts = official.contributions(name, answered(gold, by_meeting), by_meeting)
         track = official.TRACKS[name]
+        scores = _asked_only(name, track.combine(parts), by_meeting)
         found[name] = {
-            "scores": track.combine(parts),
+            "scores": scores,
             "counts": official.counts(parts),
             "unit": track.unit,
             "tokenisation": track.tokenisation,
@@ -185,4 +199,128 @@ def official_scores(
             "references": track.references,
             "source": track.source,
         }
+        if intervals:
+            found[name]["intervals"] = {
+                key: {"low": interval.low, "high": interval.high}
+                for key, interval in bootstrap.intervals(parts, track.combine).items()
+                if interval is not None and scores[key] is not None
+            }
     return found
+
+
+def _asked_only(
+    track: str, scores: Mapping[str, float | None], by_meeting: Mapping[str, dict[str, Any]]
+) -> dict[str, float | None]:
+    """Leave undefined what was not asked: a session summary that nobody made is no summary of 0 %."""
+    if track != "extractive_summarization":
+        return dict(scores)
+    unasked = [] if any("key_sentence" in row for row in by_meeting.values()) else ["doc-es", "score"]
+    if not any(topic["key_sentence"] for row in by_meeting.values() for topic in row["topic_segment_ids"]):
+        unasked += ["topic-es", "score"]
+    return {key: None if key.startswith(tuple(unasked)) else value for key, value in scores.items()}
+
+
+def answered(gold: Sequence[Meeting], by_meeting: Mapping[str, Any]) -> list[Meeting]:
+    """Return the gold meetings that have a row."""
+    return [meeting for meeting in gold if meeting.key in by_meeting]
+
+
+def compare(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], gold: Sequence[Meeting], source: str
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return, by track and key, our figure minus theirs with its paired 95 % interval over meetings.
+
+    Args:
+        ours: results as evaluate.py builds them.
+        theirs: the same, read back from a file.
+        gold: the meetings that both were scored on.
+        source: the file's name, for the error's sentence.
+
+    Raises:
+        InputError: the two were scored on other samples or another gold, or differently.
+    """
+    rows = theirs.get("submissions")
+    if not isinstance(rows, dict) or not rows:
+        raise InputError(
+            f"{source} 不是带官方评分的评测结果；请先用同一 --gold 运行 evaluate.py 得到它。",
+            f"{source} holds no results with official scores; make it by evaluate.py with the same --gold.",
+        )
+    differing = [key for key in COMPARABLE if ours["settings"].get(key) != theirs.get("settings", {}).get(key)]
+    for name, track in ours["official"].items():
+        other = theirs.get("official", {}).get(name, {})
+        differing += [
+            f"{name}.{key}" for key in ("tokenisation", "library", "references") if track[key] != other.get(key)
+        ]
+        if set(ours["submissions"][name]) != set(rows.get(name, {})):
+            differing.append(f"{name}.meetings")
+    if differing:
+        raise InputError(
+            f"{source} 与本次的评分方式不同（{'、'.join(differing)}），差值没有意义；请用同一数据与版本重新评测。",
+            f"{source} was scored in another way ({', '.join(differing)}), so a difference means nothing; evaluate "
+            "both on the same data with the same version.",
+        )
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in ours["official"]:
+        meetings = answered(gold, rows[name])
+        pair = [official.contributions(name, meetings, side[name]) for side in (ours["submissions"], rows)]
+        differences = bootstrap.paired_differences(pair[0], pair[1], official.TRACKS[name].combine)
+        found[name] = {
+            key: {"difference": interval.point, "low": interval.low, "high": interval.high}
+            for key, interval in differences.items()
+            if interval is not None
+        }
+    return found
+
+
+COMPARABLE = ("data_sha256", "gold_sha256", "num_samples")
+"""Settings that two results must share to be compared."""
+
+
+def figures(official: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Return the bare figures of official scores, by track."""
+    return {name: dict(track["scores"]) for name, track in official.items()}
+
+
+def as_row(one: Scored) -> dict[str, Any]:
+    """Return one scored answer as the results file keeps it."""
+    sample, answer = one.item.sample, one.answer
+    numbered = one.item.task is not None and one.item.task.name not in ("title_generation", "keyphrase_extraction")
+    return {
+        "id": sample.id,
+        "task": one.item.task.name if one.item.task else None,
+        "meeting": one.item.meeting or None,
+        "input": sample.input,
+        "label": sample.output,
+        "references": list(sample.references),
+        "raw": one.completion.text,
+        "predict": answer.text,
+        "numbers": list(answer.numbers),
+        "places": list(sample.places) if numbered else [],
+        "topic": sample.topic,
+        "repairs": list(answer.repairs),
+        "finish": one.completion.finish,
+        "tokens": one.completion.tokens,
+        **one.scores,
+    }
+
+
+def cleaned_scores(
+    track: str, rows: Mapping[str, dict[str, Any]], gold: Sequence[Meeting]
+) -> dict[str, float | None] | None:
+    """Return the official figures after titles or keyphrases were cleaned; None for tracks whose answers are ids."""
+    if track == "keyphrase_extraction":
+        cleaned = {key: dict(keyphrases.clean_row(row)) for key, row in rows.items()}
+        return official.score(track, [keyphrases.clean_gold(meeting) for meeting in gold], cleaned)
+    if track == "topic_title_generation":
+        cleaned = {
+            key: row
+            | {
+                "topic_segment_ids": [
+                    topic | {"title": answers.title(str(topic.get("title") or ""))[0]}
+                    for topic in as_list(row.get("topic_segment_ids"))
+                ]
+            }
+            for key, row in rows.items()
+        }
+        return official.score(track, gold, cleaned)
+    return None

@@ -66,6 +66,78 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
     return {index: completion for index, completion in done.items() if 0 <= index < len(samples)}
 
 
+def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
+    """Return the answers of a finished file, in the samples' order: ours, or LLaMA-Factory's.
+
+    Ours are joined by index after the prompts were compared. Those of LLaMA-Factory's generated_predictions.jsonl
+    (``{"prompt", "predict", "label"}`` a line) can be joined by order only, so their number and their labels must be
+    those of the samples.
+
+    Raises:
+        InputError: the file can't be read, is neither of the two, or is not of these samples.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except OSError as error:
+        raise InputError(
+            f"打不开预测文件 {path}（{error.strerror}）；请检查路径。",
+            f"Can't open the predictions file {path} ({error.strerror}); check the path.",
+        ) from None
+    except ValueError as error:  # UnicodeDecodeError is one too
+        raise InputError(
+            f"{path} 不是完整的 UTF-8 JSONL（{error}）；请重新生成。",
+            f"{path} is no complete UTF-8 JSONL ({error}); make it again.",
+        ) from None
+    if rows and isinstance(rows[0], dict) and "fingerprint" in rows[0]:
+        return _ours(path, rows, samples)
+    if rows and all(isinstance(row, dict) and {"predict", "label"} <= row.keys() for row in rows):
+        return _llamafactorys(path, rows, samples)
+    raise InputError(
+        f"{path} 既不是 evaluate.py 的答案文件，也不是 LLaMA-Factory 的 generated_predictions.jsonl；"
+        "提交格式的文件请用 scripts/score_submission.py 评分。",
+        f"{path} is neither an answers file of evaluate.py nor LLaMA-Factory's generated_predictions.jsonl; score a "
+        "submission file by scripts/score_submission.py.",
+    )
+
+
+def _ours(path: Path, rows: list[dict[str, Any]], samples: Sequence[Sample]) -> list[Completion]:
+    if rows[0]["fingerprint"].get("prompts") != prompts_digest(samples):
+        raise InputError(
+            f"{path} 的答案来自另一份数据或另一种提示词；请用生成它的 --data_path。",
+            f"The answers in {path} are of other data or prompts; give the --data_path that they were made of.",
+        )
+    done = {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
+    missing = [sample.id for index, sample in enumerate(samples) if index not in done]
+    if missing:
+        raise InputError(
+            f"{path} 缺少 {len(missing)} 个样本的答案（如 {missing[0]}）；请先把那次评测跑完。",
+            f"{path} lacks the answers to {len(missing)} samples (such as {missing[0]}); finish that "
+            "evaluation first.",
+        )
+    return [done[index] for index in range(len(samples))]
+
+
+def _llamafactorys(path: Path, rows: list[dict[str, Any]], samples: Sequence[Sample]) -> list[Completion]:
+    if len(rows) != len(samples):
+        raise InputError(
+            f"{path} 有 {len(rows)} 行，数据有 {len(samples)} 个样本，无法按次序对应；请用预测时的数据文件。",
+            f"{path} has {len(rows)} rows and the data {len(samples)} samples, so they can't be joined by order; give "
+            "the data file that was predicted on.",
+        )
+    for number, (row, sample) in enumerate(zip(rows, samples, strict=True), 1):
+        # predict cuts labels at cutoff_len, so the beginning is compared.
+        label = str(row["label"]).strip()
+        if not sample.output.strip().startswith(label):
+            raise InputError(
+                f"{path} 第 {number} 行的 label 是 {label[:20]!r}，数据中是 {sample.output[:20]!r}，次序不符；"
+                "请用预测时的数据文件。",
+                f"{path} line {number} has the label {label[:20]!r}, the data have {sample.output[:20]!r}; give the "
+                "data file that was predicted on.",
+            )
+    return [Completion(str(row["predict"] or "")) for row in rows]
+
+
 @contextmanager
 def append(path: Path, fingerprint: dict[str, Any]) -> Iterator[Appender]:
     """Open the file for further answers; a new file gets the fingerprint first."""

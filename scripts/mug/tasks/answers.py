@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from mug.metrics.keyphrases import clean_phrases
 from mug.tasks.base import NONE
 
 _THINK = re.compile(r"<think>.*?</think>|\A.*</think>", re.DOTALL)  # some templates open the reasoning themselves
@@ -31,8 +32,7 @@ _LEAD_IN = re.compile(r"\A(?:好的|当然|以下|根据|答案|标题|主题|�
 _MARKUP = re.compile(r"\A(?:[#>*\-\s]+|\*\*|__)|(?:\*\*|__)\Z")
 _ASKED = {"title", "标题", "主题", "answer", "答案", "output", "keywords", "keyphrases", "关键词", "ids", "编号"}
 _QUOTES = "\"'“”‘’「」『』《》"
-_RANGE = re.compile(r"(\d+)\s*[-~–—～至到]\s*(\d+)")
-_EDGE = re.compile(r"\A[\W_]+|[\W_]+\Z")
+_RANGE = re.compile(r"(?<!\d)(\d++)\s*+[-~–—～至到]\s*(\d+)")  # ++: an answer may be 10,000 digits
 
 
 def clean(text: str) -> tuple[str, tuple[str, ...]]:
@@ -81,7 +81,7 @@ def numbers(text: str, last: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     A circled digit after prose stands for its number; one bad piece does not lose the others.
     """
     text, repairs = clean(text)
-    plain = unicodedata.normalize("NFKC", text)  # ３－５ -> 3-5, ③ -> 3
+    plain = unicodedata.normalize("NFKC", re.sub("([①-⑳])", r"\1 ", text)).strip()  # ３－５ -> 3-5, ③⑤ -> 3 5
     if plain in {"", NONE, "没有", "none", "None"}:
         return (), repairs
     if re.search(r"[^\d\s,，、;；.。\-~–—～至到\[\]\"]", plain):
@@ -107,13 +107,12 @@ def phrases(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     pieces = [
         piece.strip()
         for piece in re.split(r"[、，,；;\n]+", re.sub(r"(?m)^\s*\d{1,2}、(?=[^、，,；;\n]+$)", "", text))
+        if piece.strip()
     ]
-    tidy = [
-        _EDGE.sub("", re.sub(r"\A\d+\s*[.)](?!\d)\s*", "", unicodedata.normalize("NFKC", piece))) for piece in pieces
-    ]
+    tidy = clean_phrases([re.sub(r"\A\d+\s*[.)．](?!\d)\s*", "", piece) for piece in pieces])
     if tidy != pieces:
         repairs += ("punctuation or width changed",)
-    return tuple(dict.fromkeys(piece for piece in tidy if piece not in {"", NONE})), repairs
+    return tuple(dict.fromkeys(piece for piece in tidy if piece != NONE)), repairs
 
 
 def quoted(text: str, lines: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:

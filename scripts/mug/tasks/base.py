@@ -225,7 +225,7 @@ def shorten(text: str, budget: int) -> str:
     counter is used, the estimate decides: it is a bound of every text, also of one whose ends cost the most.
     """
     room = budget - 10  # a number of up to seven digits, the point, the space, the line break
-    keep = max(1, min(len(text), room) // 2)
+    keep = max(1, min(len(text), room - 2) // 2)
     while keep > 1 and tokens.estimate([f"{text[:keep]}……{text[-keep:]}"])[0] > room:
         keep = keep * 7 // 8
     return f"{text[:keep]}……{text[-keep:]}"

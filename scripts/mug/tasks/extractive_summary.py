@@ -12,7 +12,7 @@ With ``--es_target text`` the output is the sentences themselves, a line each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mug.errors import Message
 from mug.meeting import Meeting
@@ -39,6 +39,9 @@ ASK_TEXT = "你是一个专业的会议助手。以下会议内容中每句话�
 class KeySentences(Task):
     """What the summaries of a topic and of a session share: numbered sentences, and the key ones among them."""
 
+    ask_text: ClassVar[str]
+    """The instruction with ``--es_target text``."""
+
     def sentence_samples(
         self,
         meeting: Meeting,
@@ -57,13 +60,15 @@ class KeySentences(Task):
             places = tuple(shown[window.start : window.stop])
             number_of = {place: number for number, place in enumerate(places, 1)}
             part = id if len(places) == len(shown) else f"{id}/{places[0]}-{places[-1]}"
-            shown_text = {p: _text(meeting, p, line) for p, line in zip(places, window.lines, strict=True)}
-            targets = [self._target(chosen, number_of, shown_text) for chosen in choose(lists, self.who(split))]
-            references = tuple(self._target(chosen, number_of, shown_text) for chosen in choose(lists, "all"))
+            texts = {}
+            if self.options.es_target == "text":
+                texts = {p: _text(meeting, p, line) for p, line in zip(places, window.lines, strict=True)}
+            targets = [self._target(chosen, number_of, texts) for chosen in choose(lists, self.who(split))]
+            references = tuple(self._target(chosen, number_of, texts) for chosen in choose(lists, "all"))
             for number, target in enumerate(targets or [""], 1):
                 yield Sample(
                     id=part if number == 1 else f"{part}#{number}",
-                    instruction=ASK_TEXT if self.options.es_target == "text" else self.instruction,
+                    instruction=self.ask_text if self.options.es_target == "text" else self.instruction,
                     input=HEADER + "\n".join(numbered(window.lines)),
                     output=target,
                     references=references,
@@ -72,20 +77,22 @@ class KeySentences(Task):
                     input_tokens=head + window.tokens,
                 )
 
-    def _target(self, chosen: Sequence[int], number_of: Mapping[int, int], shown_text: Mapping[int, str]) -> str:
+    def _target(self, chosen: Sequence[int], number_of: Mapping[int, int], texts: Mapping[int, str]) -> str:
         shown = [place for place in chosen if place in number_of]  # what the window does not show can't be asked for
         if self.options.es_target == "text":
-            return "\n".join(shown_text[place] for place in shown) or NONE
+            return "\n".join(texts[place] for place in shown) or NONE
         return ", ".join(str(number_of[place]) for place in shown) or NONE
 
     def parse(self, text: str, sample: Sample) -> Answer:
         """Read the numbers, or find the prompt's lines that the answer quotes."""
-        last = len(sample.places) or sample.input.count("\n")
-        if self.options.es_target == "text":
-            found, repairs = answers.quoted(text, sample.input.removeprefix(HEADER).split("\n"))
+        if sample.instruction == self.ask_text:
+            shown = sample.input.removeprefix(HEADER).split("\n")
+            found, repairs = answers.quoted(text, shown)
+            said = "\n".join(shown[number - 1].split("]: ", 1)[-1] for number in found)
         else:
-            found, repairs = answers.numbers(text, last)
-        return Answer(sample, ", ".join(map(str, found)) or NONE, numbers=found, repairs=repairs)
+            found, repairs = answers.numbers(text, len(sample.places) or sample.input.count("\n"))
+            said = ", ".join(map(str, found))
+        return Answer(sample, said or NONE, numbers=found, repairs=repairs)
 
     def score(self, gold: Sequence[Meeting], rows: Mapping[str, dict[str, Any]]) -> dict[str, float | None]:
         """Return the track's ROUGE of topics and session, average and best over the references, and their mean."""
@@ -105,6 +112,7 @@ class ExtractiveSummary(KeySentences):
         "你是一个专业的会议助手。以下会议内容片段属于同一个主题，每句话前有编号。"
         "请选出最能概括该主题的关键句，按从小到大的顺序输出编号，用逗号分隔。"
     )
+    ask_text = ASK_TEXT
     candidates = {"train": "union", "dev": "first", "test": "first"}
 
     def samples(self, meeting: Meeting, split: Split) -> Iterator[Sample | Skipped]:

@@ -28,6 +28,10 @@ class SessionSummary(KeySentences):
         "你是一个专业的会议助手。以下是一场会议各主题的关键句，每句话前有编号。"
         "请从中选出最能概括整场会议的关键句，按从小到大的顺序输出编号，用逗号分隔。"
     )
+    ask_text = (
+        "你是一个专业的会议助手。以下是一场会议各主题的关键句，每句话前有编号，"
+        "请从中选出最能概括整场会议的关键句，按原文顺序每行输出一句。"
+    )
     candidates = {"train": "union", "dev": "first", "test": "first"}
 
     def samples(self, meeting: Meeting, split: Split) -> Iterator[Sample | Skipped]:

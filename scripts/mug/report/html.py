@@ -1,0 +1,645 @@
+"""An evaluation's results as one self-contained HTML page: scores, distributions, samples, marked transcripts.
+
+The page loads nothing and runs no script; folding is ``<details>``, plots are SVG text. What a model or a transcript
+says is foreign text: the template escapes all of it, `_visible` shows control characters as pictures, and ``<bdi>``
+keeps right-to-left marks from turning the text around them.
+
+>>> settings = {"base_model": "Qwen2.5-7B", "data_path": "data/dev_alpaca.json", "num_samples": 0}
+>>> page = render({"tasks": {}, "settings": settings, "versions": {}, "rows": []})
+>>> page.startswith("<!doctype html>"), "Qwen2.5-7B" in page, "<script" in page
+(True, True, False)
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mug.evaluation import TRACK_OF
+from mug.meeting import Meeting
+from mug.metrics import llamafactory
+from mug.metrics.baselines import BASELINES
+from mug.report import charts
+from mug.tasks import TASKS
+from mug.tasks.base import NONE, Answer, Sample
+
+SHOWN_SAMPLES = 20
+"""So many of the worst, and of the best, samples of a task are shown."""
+
+SHOWN_MEETINGS = 20
+"""So many transcripts are shown, worst first: 65 of them would make a page that a phone can't open."""
+
+# What bounds the page whatever the input: characters of one text, and of one transcript (a sentence costs 50 beside
+# its text, for its markup).
+_TEXT, _TRANSCRIPT, _SENTENCE = 4_000, 100_000, 50
+
+_CONTEXT = 2  # unmarked sentences left open on both sides of a marked one
+_FOLD = 6  # a shorter run of unmarked sentences is not worth folding
+
+Row = Mapping[str, Any]
+
+TASK_NAMES = {
+    "title_generation": "主题标题生成",
+    "extractive_summary": "主题关键句",
+    "session_summary": "全场关键句",
+    "topic_segmentation": "主题切分",
+    "keyphrase_extraction": "关键词抽取",
+    "action_item_detection": "行动项检测",
+    "other": "其他 Alpaca 样本",
+}
+TRACK_NAMES = {
+    "topic_title_generation": "主题标题生成",
+    "extractive_summarization": "抽取式摘要",
+    "topic_segmentation": "主题切分",
+    "keyphrase_extraction": "关键词抽取",
+    "action_item_detection": "行动项检测",
+}
+MARKED = {
+    "topic_segmentation": "主题结束",
+    "extractive_summary": "主题关键句",
+    "session_summary": "全场关键句",
+    "action_item_detection": "行动项",
+}
+"""The tasks that answer with numbers of lines, and what such a line is."""
+
+METRIC_NAMES = {
+    "rouge-1": "ROUGE-1",
+    "rouge-2": "ROUGE-2",
+    "rouge-l": "ROUGE-L",
+    "bleu-4": "BLEU-4",
+    "exact_match": "完全相同",
+}
+REPAIR_NAMES = {
+    "cut at an end token": "在结束符处截断",
+    "reasoning removed": "去掉思考过程",
+    "reasoning left open": "思考过程没有结束",
+    "fence removed": "去掉代码围栏",
+    "JSON unpacked": "取出 JSON 里的内容",
+    "lead-in removed": "去掉开场白",
+    "markup removed": "去掉 Markdown 标记",
+    "only the first line kept": "只留第一行",
+    "quotes removed": "去掉引号",
+    "prose around the numbers": "编号之外有文字",
+    "range expanded": "展开编号范围",
+    "numbers outside the prompt dropped": "去掉超出范围的编号",
+    "punctuation or width changed": "统一标点和全半角",
+    "sentence not in the prompt dropped": "去掉原文没有的句子",
+}
+
+
+def render(results: Mapping[str, Any], gold: Sequence[Meeting] = ()) -> str:
+    """Return the page.
+
+    Args:
+        results: what evaluate.py writes as JSON. ``official[track]["intervals"]``, ``official[track]["per_meeting"]``
+            (meeting key to official score from 0 to 1), ``official_raw`` and ``floor`` (track to official figures),
+            and ``comparison`` may be absent.
+        gold: the gold meetings; without them the page holds no transcripts.
+    """
+    rows = list(results.get("rows") or ())
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.get("task") or "other"].append(row)
+    official = results.get("official") or {}
+    raw, floor = results.get("official_raw") or {}, results.get("floor") or {}
+    settings = results["settings"]
+    transcripts, meetings = _transcripts(groups, gold, official)
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        css=Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),
+        model=_model(settings),
+        summary=_summary(settings),
+        smoke=bool(settings.get("smoke")),
+        metrics=METRIC_NAMES,
+        notes=llamafactory,
+        tasks=[
+            _task(name, task, groups.get(name, []), results.get("good_ranges") or {}, official)
+            for name, task in results["tasks"].items()
+        ],
+        tracks=[_track(name, track, raw.get(name), floor.get(name)) for name, track in official.items()],
+        comparison=_comparison(results.get("comparison") or {}),
+        transcripts=transcripts,
+        meetings=meetings,
+        marked=MARKED,
+        shown_samples=SHOWN_SAMPLES,
+        settings=settings,
+        versions=results.get("versions") or {},
+        repair_names=REPAIR_NAMES,
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+    environment.filters |= {"percent": _percent, "signed": _signed, "cut": _cut, "setting": _setting}
+    return environment
+
+
+# A file can't hold half a surrogate pair, and a browser drops or replaces the other control characters in silence.
+_UNSEEN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+_UNSEEN |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], 0xFFFD)
+_HIDDEN = re.compile("[" + "".join(map(re.escape, map(chr, _UNSEEN))) + "]")
+
+
+def _visible(value: Any) -> Any:
+    """Return a string with pictures (␀, ␛) in place of control characters; what is markup already is our own."""
+    if value is None:
+        return "—"
+    if isinstance(value, str) and not isinstance(value, Markup) and _HIDDEN.search(value):
+        return value.replace("\r\n", "\n").translate(_UNSEEN)
+    return value
+
+
+def _percent(value: Any) -> str:
+    return f"{value:.2f}" if _known(value) else "未定义"
+
+
+def _signed(value: Any) -> str:
+    return f"{value:+.2f}" if _known(value) else "未定义"
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "是" if value else "否"
+    return "—" if value is None else str(value)
+
+
+def _known(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    shown: str
+    characters: int
+    """How many there were, when not all are shown; else 0."""
+
+
+def _cut(text: Any) -> _Cut:
+    text = "" if text is None else str(text)
+    return _Cut(text, 0) if len(text) <= _TEXT else _Cut(text[:_TEXT] + "…", len(text))
+
+
+def _model(settings: Mapping[str, Any]) -> str:
+    # Without a folder: a served model, or the engine that needs none.
+    keys = ("adapter", "base_model", "model_path", "api_model", "model", "predictions", "engine")
+    path = next((settings[key] for key in keys if settings.get(key)), "—")
+    path = Path(str(path))
+    # "checkpoint-400" alone says nothing.
+    name = f"{path.parent.name}/{path.name}" if path.name.startswith("checkpoint-") else path.name
+    return name or str(path)
+
+
+def _summary(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (label, value) of the line under the heading."""
+    base = str(settings.get("base_model") or "")
+    model = _model(settings)
+    found = [
+        ("模型", model),
+        ("基座", base if base and Path(base).name != model else ""),
+        ("数据", str(settings.get("data_path") or "")),
+        ("标准答案", str(settings.get("gold") or "")),
+        ("日期", str(settings.get("date") or "").replace("T", " ").replace("+00:00", " UTC")),
+        ("样本", f"{settings.get('num_samples', 0):,} 个"),
+    ]
+    return [(label, value) for label, value in found if value]
+
+
+# --------------------------------------------------------------------------------------------- scores of a task
+
+
+def _task(
+    name: str, task: Mapping[str, Any], rows: Sequence[Row], good: Mapping[str, Any], official: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the template shows of one task."""
+    ranked = sorted((row for row in rows if _known(_rank(row)[0])), key=_rank)
+    # No sample stands in both lists: with fewer than twice SHOWN_SAMPLES each gets half.
+    half = min(SHOWN_SAMPLES, (len(ranked) + 1) // 2)
+    by_f1 = any(_f1_percent(row) is not None for row in rows)
+    return {
+        "name": name,
+        "title": TASK_NAMES.get(name, name),
+        "track": TRACK_OF.get(name),
+        "counts": task,
+        "scores": task.get("llamafactory") or {},
+        "raw": task.get("llamafactory_raw") or {},
+        "good": good.get(name) or {},
+        "plots": list(_plots(name, rows, official.get(TRACK_OF.get(name, "")) or {})),
+        "ordered_by": "编号的 F1" if by_f1 else " ROUGE-L（相同时按 BLEU-4）",
+        "worst": [_sample(row) for row in ranked[:half]],
+        "best": [_sample(row) for row in reversed(ranked[half:][-SHOWN_SAMPLES:])],
+        "unranked": len(rows) - len(ranked),
+    }
+
+
+def _plots(name: str, rows: Sequence[Row], track: Mapping[str, Any]) -> Iterable[Markup]:
+    if rows:
+        yield _lengths(rows)
+        yield _percentages("每个样本的 ROUGE-L", "ROUGE-L（%）", [row.get("rouge-l") for row in rows])
+    f1 = [value for row in rows if (value := _f1_percent(row)) is not None]
+    if f1:
+        yield _percentages("每个样本的编号 F1", "编号 F1（%）", f1)
+    scores = [100 * score for score in (track.get("per_meeting") or {}).values() if _known(score)]
+    if scores:
+        title = f"每场会议的官方总分：{TRACK_NAMES.get(TRACK_OF.get(name, ''), name)}"
+        yield _percentages(title, "官方总分（%）", scores, "会议数")
+
+
+def _lengths(rows: Sequence[Row]) -> Markup:
+    pairs = [(_gold_numbers(row), row) for row in rows]
+    if all(numbers is not None for numbers, _ in pairs):
+        unit = "编号个数"
+        target, answer = [len(numbers or ()) for numbers, _ in pairs], [len(_answered(row)) for row in rows]
+    else:
+        unit = "字数"
+        target, answer = [len(str(row["label"])) for row in rows], [len(str(row["predict"])) for row in rows]
+    return charts.histogram(
+        [charts.Series("标准答案", "target", target), charts.Series("模型答案", "answer", answer)],
+        title="答案长度",
+        x_label=unit,
+        y_label="样本数",
+        bins=charts.count_bins([*target, *answer], top=max(4, 2 * max(target))),
+    )
+
+
+def _percentages(title: str, x_label: str, values: Iterable[Any], y_label: str = "样本数") -> Markup:
+    known = [value for value in values if _known(value)]
+    series = [charts.Series("模型答案", "answer", known)]
+    return charts.histogram(series, title=title, x_label=x_label, y_label=y_label, bins=charts.percent_bins())
+
+
+def _rank(row: Row) -> tuple[float, float, float]:
+    """Return what samples are ordered by; of equal ones, a longer target says more about the model."""
+    f1 = _f1_percent(row)
+    score = row.get("rouge-l") if f1 is None else f1
+    bleu = row.get("bleu-4")
+    size = len(str(row["label"]))
+    if not _known(score):
+        return math.nan, 0.0, 0.0
+    return score, bleu if f1 is None and _known(bleu) else 0.0, size if score > 50 else -size
+
+
+_NUMBERS = re.compile(r"\d+(?:, \d+)*\Z")
+
+
+def _gold_numbers(row: Row) -> tuple[int, ...] | None:
+    """Return the target as line numbers, None where the task has none (a title, or key sentences as text)."""
+    label = str(row["label"])
+    if row.get("task") not in MARKED or row.get("numbers") is None:
+        return None
+    if label == NONE:
+        return ()
+    return tuple(map(int, label.split(", "))) if _NUMBERS.match(label) else None
+
+
+def _answered(row: Row) -> tuple[int, ...]:
+    return tuple(row.get("numbers") or ())
+
+
+def _f1_percent(row: Row) -> float | None:
+    expected = _gold_numbers(row)
+    return None if expected is None else 100 * _f1(set(expected), set(_answered(row)))
+
+
+def _f1(expected: set[int], found: set[int]) -> float:
+    total = len(expected) + len(found)
+    return 2 * len(expected & found) / total if total else 1.0  # nothing to find and nothing found: right
+
+
+def _sample(row: Row) -> dict[str, Any]:
+    """Return what the template shows of one sample."""
+    f1 = _f1_percent(row)
+    scores = [(name, row[metric]) for metric, name in METRIC_NAMES.items() if metric in row]
+    return {
+        "row": row,
+        "scores": scores if f1 is None else [("编号 F1", f1), *scores],
+        # The scores are against the label alone; of keyphrases it is the union of what the annotators wrote.
+        "references": list(dict.fromkeys([row["label"], *(row.get("references") or ())])),
+        "same": row.get("raw") == row["predict"],
+        "repairs": [REPAIR_NAMES.get(name, name) for name in row.get("repairs") or ()],
+        "by_length": row.get("finish") == "length",
+        "lines": [] if f1 is None else _marked_lines(row),
+    }
+
+
+def _marked_lines(row: Row) -> list[tuple[str, str]]:
+    """Return (state, line) of the prompt's lines that the target or the answer names."""
+    lines: list[str] = []
+    for line in str(row.get("input") or "").split("\n"):
+        if line.startswith(f"{len(lines) + 1}. "):
+            lines.append(line)
+        elif lines:
+            lines[-1] += f"\n{line}"  # a sentence that holds a line break
+    expected, found = set(_gold_numbers(row) or ()), set(_answered(row))
+    named = sorted(expected | found)
+    return [(_state(n, expected, found), lines[n - 1]) for n in named if 1 <= n <= len(lines)][:50]
+
+
+def _state(place: int, expected: Iterable[int], found: Iterable[int]) -> str:
+    return "both" if place in expected and place in found else "gold" if place in expected else "predicted"
+
+
+# ---------------------------------------------------------------------------------------- the official figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """One official figure in percent, with what it is compared with."""
+
+    key: str
+    label: str
+    value: float | None
+    interval: tuple[float, float] | None
+    raw: float | None
+    floor: float | None
+    published: list[str]
+    plot: Markup | None
+
+
+Figures = Mapping[str, Any]
+
+
+def _track(name: str, track: Mapping[str, Any], raw: Figures | None, floor: Figures | None) -> dict[str, Any]:
+    """Return what the template shows of one track."""
+    figures = [_figure(name, key, track, raw or {}, floor or {}) for key in track["scores"]]
+    listed = [baseline for baseline in BASELINES if baseline.track == name]
+    return {
+        "name": name,
+        "title": TRACK_NAMES.get(name, name),
+        "track": track,
+        "overall": next((figure for figure in figures if figure.key == "score"), None),
+        "figures": [figure for figure in figures if not figure.key.endswith(("_r", "_p"))],
+        "parts": [figure for figure in figures if figure.key.endswith(("_r", "_p"))],
+        "has": {"raw": bool(raw), "floor": bool(floor)},
+        "unmatched": [baseline for baseline in listed if baseline.key is None],
+        "sources": list(dict.fromkeys((baseline.split, baseline.source) for baseline in listed)),
+    }
+
+
+def _figure(name: str, key: str, track: Mapping[str, Any], raw: Figures, floor: Figures) -> _Figure:
+    value = _hundredfold(track["scores"][key])
+    known = (track.get("intervals") or {}).get(key) or {}
+    low, high = _hundredfold(known.get("low")), _hundredfold(known.get("high"))
+    lowest = _hundredfold(floor.get(key))
+    published = [baseline for baseline in BASELINES if baseline.track == name and baseline.key == key]
+    others = [(baseline.system, "published", baseline.value) for baseline in published]
+    if lowest is not None:
+        others.insert(0, ("底线", "floor", lowest))
+    return _Figure(
+        key,
+        _label(key),
+        value,
+        None if low is None or high is None else (low, high),
+        _hundredfold(raw.get(key)),
+        lowest,
+        [f"{baseline.system} {baseline.value:.2f}" for baseline in published],
+        None if value is None else charts.interval(value, low, high, others),
+    )
+
+
+def _comparison(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the template shows of the differences from another evaluation; recall and precision are left out."""
+    return {
+        "other": comparison.get("other"),
+        "tracks": [
+            {
+                "title": TRACK_NAMES.get(name, name),
+                "rows": [
+                    (key, _label(key), *(_hundredfold(one.get(part)) for part in ("difference", "low", "high")))
+                    for key, one in differences.items()
+                    if not key.endswith(("_r", "_p"))
+                ],
+            }
+            for name, differences in (comparison.get("differences") or {}).items()
+        ],
+    }
+
+
+def _hundredfold(value: Any) -> float | None:
+    return 100 * value if _known(value) else None
+
+
+_PARTS = {"topic-es": "主题关键句", "doc-es": "全场关键句", "ttg": "标题"}
+_POLICIES = {"average": "平均", "max": "最佳"}
+_SIDES = {"r": "召回率", "p": "精确率", "f": "F"}
+_PLAIN = {
+    "score": "官方总分",
+    "test_1-pk": "1 − Pk",
+    "test_1-wd": "1 − WindowDiff",
+    "test_precision": "精确率",
+    "test_recall": "召回率",
+    "test_f1": "F1",
+    "precision": "精确率",
+    "recall": "召回率",
+    "f1-score": "F1",
+}
+
+
+def _label(key: str) -> str:
+    """Return a figure's name in words.
+
+    >>> _label("topic-es_max_rouge-l_f"), _label("exact_f1@10")
+    ('主题关键句 · 最佳 · ROUGE-L F', '完全匹配 F1，前 10 个')
+    """
+    if match := re.fullmatch(r"(topic-es|doc-es|ttg)_(average|max)_(?:score|rouge-(\w)_([rpf]))", key):
+        part, policy, kind, side = match.groups()
+        figure = f"ROUGE-{kind.upper()} {_SIDES[side]}" if kind else "小计"
+        return f"{_PARTS[part]} · {_POLICIES[policy]} · {figure}"
+    if match := re.fullmatch(r"(exact|partial)_f1@(\d+)", key):
+        return f"{'完全' if match[1] == 'exact' else '部分'}匹配 F1，前 {match[2]} 个"
+    return _PLAIN.get(key, key)
+
+
+# ------------------------------------------------------------------------------------------------- transcripts
+
+
+@dataclass(slots=True)
+class _Line:
+    """One sentence with its marks: (task, state, how many annotators of how many, or nothing)."""
+
+    place: int
+    speaker: str
+    text: str
+    marks: list[tuple[str, str, str]] = field(default_factory=list)
+    titles: list[tuple[str, str]] = field(default_factory=list)
+    """(whose, title) of the topic that ends here."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """One task's marks in a meeting.
+
+    ``gold`` says for each place how many of ``annotators`` chose it, ``found`` are the predicted places, ``f1`` is
+    that against the annotator who agrees best.
+    """
+
+    gold: Mapping[int, int]
+    annotators: int
+    found: set[int]
+    f1: float
+
+
+def _transcripts(
+    groups: Mapping[str, Sequence[Row]], gold: Sequence[Meeting], official: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the meetings to show, the worst by F1 of the marks first, and how many could be shown."""
+    by_meeting: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for name, rows in groups.items():
+        for row in rows:
+            if row.get("meeting"):
+                by_meeting[row["meeting"]][name].append(row)
+    marked = []
+    for meeting in gold:
+        tasks = by_meeting.get(meeting.key) or {}
+        marks = {name: found for name in MARKED if (found := _marks(meeting, name, tasks.get(name) or ())) is not None}
+        if marks:
+            f1 = sum(one.f1 for one in marks.values()) / len(marks)
+            marked.append((f1, meeting, marks, tasks.get("title_generation") or ()))
+    marked.sort(key=lambda one: one[0])  # stable: equal meetings keep the order of the gold file
+    return [_transcript(*one, official) for one in marked[:SHOWN_MEETINGS]], len(marked)
+
+
+def _marks(meeting: Meeting, name: str, rows: Sequence[Row]) -> _Marks | None:
+    """Return the marks of one task, None where nothing was asked or the meeting carries no such labels.
+
+    The predicted ones are those of the submission, so they are what the official score judged.
+    """
+    answers = [answer for row in rows if (answer := _as_answer(row, meeting)) is not None]
+    chosen = _gold_choices(meeting, name)
+    if not answers or chosen is None:
+        return None
+    row = TASKS[name]().submission(meeting, answers)
+    last = len(meeting.sentences)
+    if name == "topic_segmentation":
+        # A window's last paragraph is not asked about, and a meeting's end is no boundary that anyone has to find.
+        asked = {place for answer in answers for place in answer.sample.places[:-1]}
+        found = {int(topic["id"]) for topic in row["topic_segment_ids"]} - {last}
+    elif name == "extractive_summary":
+        asked = {place for answer in answers for place in answer.sample.places}
+        found = {int(place) for topic in row["topic_segment_ids"] for place in topic["key_sentence"]}
+    elif name == "session_summary":
+        # The prompt shows the topics' key sentences only; a key sentence of the session beside them is missed anyway.
+        asked = set(range(1, last + 1))
+        found = {int(place) for place in row["key_sentence"]}
+    else:
+        asked = {place for answer in answers for place in answer.sample.places}
+        found = {int(action["id"]) for action in row["action_ids"]}
+    choices = [asked.intersection(places) for places in chosen]
+    votes = Counter(place for places in choices for place in places)
+    return _Marks(votes, len(choices), found, max(_f1(places, found) for places in choices))
+
+
+def _as_answer(row: Row, meeting: Meeting) -> Answer | None:
+    """Return a row as the answer it was made of, None where it does not say its lines' places in this meeting."""
+    places = tuple(row.get("places") or ())
+    topic = row.get("topic") or 0
+    if not places or not all(1 <= place <= len(meeting.sentences) for place in places):
+        return None
+    if row["task"] == "extractive_summary" and topic not in {one.end for one in meeting.topics}:
+        return None
+    numbers = tuple(number for number in _answered(row) if 1 <= number <= len(places))
+    return Answer(Sample(row["id"], "", "", places=places, topic=topic), row["predict"], numbers=numbers)
+
+
+def _gold_choices(meeting: Meeting, name: str) -> list[tuple[int, ...]] | None:
+    """Return the places that each annotator chose, None where the meeting carries no such labels."""
+    last = len(meeting.sentences)
+    if name == "action_item_detection":
+        return None if meeting.action_ids is None else [meeting.action_ids]
+    if name == "topic_segmentation":
+        return [tuple(topic.end for topic in meeting.topics if topic.end != last)] if meeting.topics else None
+    if name == "session_summary":
+        return [candidate.key_sentences for candidate in meeting.candidates] or None
+    annotators = max((len(topic.candidates) for topic in meeting.topics), default=0)
+    return [
+        tuple(
+            place
+            for topic in meeting.topics
+            for candidate in topic.candidates[index : index + 1]
+            for place in candidate.key_sentences
+        )
+        for index in range(annotators)
+    ] or None
+
+
+def _transcript(
+    f1: float,
+    meeting: Meeting,
+    marks: Mapping[str, _Marks],
+    titles: Sequence[Row],
+    official: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return what the template shows of one meeting."""
+    lines = _lines(meeting, marks, titles)
+    per_meeting = [(name, (track.get("per_meeting") or {}).get(meeting.key)) for name, track in official.items()]
+    return {
+        "key": meeting.key,
+        "sentences": len(meeting.sentences),
+        "f1": 100 * f1,
+        "counts": [
+            {
+                "task": name,
+                "label": MARKED[name],
+                "both": len(one.found & set(one.gold)),
+                "gold": len(set(one.gold) - one.found),
+                "predicted": len(one.found - set(one.gold)),
+            }
+            for name, one in marks.items()
+        ],
+        "official": [(TRACK_NAMES.get(name, name), 100 * score) for name, score in per_meeting if _known(score)],
+        "runs": _runs(lines),
+        "left_out": len(meeting.sentences) - len(lines),
+    }
+
+
+def _lines(meeting: Meeting, marks: Mapping[str, _Marks], titles: Sequence[Row]) -> list[_Line]:
+    lines: list[_Line] = []
+    cost = 0
+    for place, sentence in enumerate(meeting.sentences, 1):
+        cost += min(len(sentence.text), _TEXT) + _SENTENCE
+        if cost > _TRANSCRIPT:
+            break
+        lines.append(_Line(place, sentence.speaker, sentence.text))
+    for name, one in marks.items():
+        for place in sorted({*one.gold, *one.found}):
+            votes = f"{one.gold.get(place, 0)}/{one.annotators}" if one.annotators > 1 and place in one.gold else ""
+            if 1 <= place <= len(lines):
+                lines[place - 1].marks.append((name, _state(place, one.gold, one.found), votes))
+    said = {row.get("topic"): row["predict"] for row in titles}
+    for topic in meeting.topics:
+        if "topic_segmentation" in marks and topic.end <= len(lines):
+            names = [candidate.title for candidate in topic.candidates[:1] if candidate.title.strip()]
+            found = [("标注标题", name) for name in names]
+            lines[topic.end - 1].titles = found + ([("预测标题", said[topic.end])] if topic.end in said else [])
+    return lines
+
+
+def _runs(lines: Sequence[_Line]) -> list[dict[str, Any]]:
+    """Cut a transcript into runs to be shown and runs without any mark to be folded."""
+    marked = [line.place for line in lines if line.marks or line.titles]
+    near = {place + step for place in marked for step in range(-_CONTEXT, _CONTEXT + 1)}
+    runs: list[dict[str, Any]] = []
+    for line in lines:
+        folded = line.place not in near
+        if not runs or runs[-1]["folded"] != folded:
+            runs.append({"folded": folded, "lines": []})
+        runs[-1]["lines"].append(line)
+    for run in runs:
+        run["folded"] = run["folded"] and len(run["lines"]) >= _FOLD
+    return runs
