@@ -11,6 +11,7 @@ mug_<task>_train, mug_<task>_dev.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 from collections import Counter
@@ -51,6 +52,7 @@ class Tally:
 
 def main() -> int:
     """Run the command line; return the exit status."""
+    gc.disable()  # nothing here makes cycles, and looking for them takes a tenth of the time
     args = parse_args()
     started = time.monotonic()
     try:

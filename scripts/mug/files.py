@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 
+_BUFFER = 1 << 20  # bytes; the rows of a dataset are about as long as the usual buffer of 8 KiB
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[TextIO]:
     """Open a UTF-8 text file that takes ``path``'s place only when the block ends without an exception.
@@ -25,7 +28,7 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(descriptor, "w", buffering=_BUFFER, encoding="utf-8", newline="\n") as file:
             # mkstemp makes the file private; the result should be as readable as any other file here.
             os.fchmod(file.fileno(), 0o666 & ~_umask())
             yield file

@@ -9,9 +9,11 @@ that it was trained on. A task goes both ways:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from mug import tokens
@@ -196,12 +198,11 @@ def windows(texts: Sequence[str], costs: Sequence[int], budget: int, overlap: fl
     [(0, 3), (2, 4)]
     """
     runs: list[Window] = []
+    before = [0, *accumulate(costs)]  # what the lines before each line cost together
     start = 0
     while start < len(costs):
-        stop, total = start + 1, costs[start]
-        while stop < len(costs) and total + costs[stop] <= budget:
-            total += costs[stop]
-            stop += 1
+        stop = max(start + 1, bisect_right(before, before[start] + budget) - 1)
+        total = before[stop] - before[start]
         shown = list(texts[start:stop])
         if total > budget:
             shown, total = [shorten(shown[0], budget)], budget
