@@ -273,22 +273,42 @@ def score(
         "tasks": tasks,
     }
     if gold:
-        from mug.generation.baseline import BaselineEngine
-
-        rows = evaluation.submissions(scored, gold)
-        results["submissions"] = rows
-        results["official"] = evaluation.official_scores(rows, gold)
-        raw = evaluation.submissions(scored, gold, raw=True)
-        results["official_raw"] = evaluation.figures(evaluation.official_scores(raw, gold, intervals=False))
-        said = dict(BaselineEngine().generate([item.sample for item in items]))
-        floor = evaluation.score_items(items, [said[index] for index in range(len(items))])
-        results["floor"] = evaluation.figures(
-            evaluation.official_scores(evaluation.submissions(floor, gold), gold, intervals=False)
-        )
-        if args.submission:
-            results["submission_files"] = [str(path) for path in write_submissions(args.submission, rows)]
+        results |= official_part(args, items, scored, gold)
     results["rows"] = [evaluation.as_row(one) for one in scored]
     return results
+
+
+def official_part(
+    args: argparse.Namespace,
+    items: Sequence[evaluation.Item],
+    scored: Sequence[evaluation.Scored],
+    gold: Sequence[Meeting],
+) -> dict[str, Any]:
+    """Return the official scores: ours, those of the answers without any repair, and the floor without a model."""
+    from mug.generation.baseline import BaselineEngine
+
+    cut = evaluation.incomplete(items, gold)
+
+    def rows_of(answers: Sequence[evaluation.Scored], *, raw: bool = False) -> evaluation.Rows:
+        found = evaluation.submissions(answers, gold, raw=raw)
+        kept = {t: {key: row for key, row in rows.items() if key not in cut[t]} for t, rows in found.items()}
+        return {track: rows for track, rows in kept.items() if rows}
+
+    said = dict(BaselineEngine().generate([item.sample for item in items]))
+    floor = evaluation.score_items(items, [said[index] for index in range(len(items))])
+    rows = rows_of(scored)
+    found: dict[str, Any] = {
+        "submissions": rows,
+        "official": evaluation.official_scores(rows, gold),
+        "official_raw": evaluation.figures(
+            evaluation.official_scores(rows_of(scored, raw=True), gold, intervals=False)
+        ),
+        "floor": evaluation.figures(evaluation.official_scores(rows_of(floor), gold, intervals=False)),
+        "incomplete_meetings": {track: sorted(keys) for track, keys in cut.items() if keys},
+    }
+    if args.submission:
+        found["submission_files"] = [str(path) for path in write_submissions(args.submission, rows)]
+    return found
 
 
 def write_reports(args: argparse.Namespace, results: dict[str, Any], gold: Sequence[Meeting]) -> None:
@@ -327,6 +347,10 @@ def print_results(args: argparse.Namespace, results: dict[str, Any]) -> None:
     for name, track in results.get("official", {}).items():
         value = track["scores"]["score"]
         print(f"{name} official: {'-' if value is None else f'{100 * value:.2f}'}")
+    for name, keys in results.get("incomplete_meetings", {}).items():
+        zh = f"{name}：{len(keys)} 场会议只答了一部分（如 {keys[0]}），不计入官方评分"
+        en = f"{name}: {len(keys)} meetings answered in part only (such as {keys[0]}), not in the official score"
+        print(Message(zh, en).say(args.lang))
     speed = results["settings"].get("samples_per_second")
     if speed:
         print(Message(f"速度：每秒 {speed} 个样本", f"Speed: {speed} samples a second").say(args.lang))

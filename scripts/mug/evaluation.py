@@ -12,7 +12,7 @@ from typing import Any
 
 from mug import tokens
 from mug.errors import InputError
-from mug.generation.base import Completion
+from mug.generation.base import Completion, user_message
 from mug.meeting import Meeting
 from mug.metrics import bootstrap, keyphrases, llamafactory, official
 from mug.metrics.submission import as_list
@@ -169,10 +169,6 @@ def submissions(scored: Sequence[Scored], gold: Sequence[Meeting], *, raw: bool 
         for meeting in gold:
             if (name, meeting.key) in given:
                 rows[TRACK_OF[name]][meeting.key] |= task.submission(meeting, given[name, meeting.key])
-    for meeting in gold:  # a track of two tasks of which one was not asked
-        row = rows.get("extractive_summarization", {}).get(meeting.key)
-        if row is not None and "topic_segment_ids" not in row:
-            row["topic_segment_ids"] = [{"id": topic.end, "key_sentence": []} for topic in meeting.topics]
     return {track: dict(by_meeting) for track, by_meeting in rows.items()}
 
 
@@ -187,12 +183,17 @@ def official_scores(rows: Rows, gold: Sequence[Meeting], *, intervals: bool = Tr
     """Return the official figures of each track with what stands behind them, over the meetings that were answered."""
     found: dict[str, dict[str, Any]] = {}
     for name, by_meeting in rows.items():
-        parts = official.contributions(name, answered(gold, by_meeting), by_meeting)
         track = official.TRACKS[name]
+        meetings = answered(gold, by_meeting)
+        parts = contributions(name, meetings, by_meeting)
         scores = _asked_only(name, track.combine(parts), by_meeting)
         found[name] = {
             "scores": scores,
             "counts": official.counts(parts),
+            "per_meeting": {
+                meeting.key: _asked_only(name, track.combine([part]), by_meeting)["score"]
+                for meeting, part in zip(meetings, parts, strict=True)
+            },
             "unit": track.unit,
             "tokenisation": track.tokenisation,
             "library": track.library,
@@ -208,16 +209,53 @@ def official_scores(rows: Rows, gold: Sequence[Meeting], *, intervals: bool = Tr
     return found
 
 
+def contributions(track: str, meetings: Sequence[Meeting], by_meeting: Mapping[str, dict[str, Any]]) -> list[Any]:
+    """Return each meeting's contribution; where no row has topic summaries at all, they count as not asked for."""
+    if track == "extractive_summarization" and not _asked(by_meeting, "topic_segment_ids"):
+        empty = {m.key: [{"id": topic.end, "key_sentence": []} for topic in m.topics] for m in meetings}
+        by_meeting = {key: row | {"topic_segment_ids": empty[key]} for key, row in by_meeting.items()}
+    return official.contributions(track, meetings, by_meeting)
+
+
+def _asked(by_meeting: Mapping[str, dict[str, Any]], key: str) -> bool:
+    return any(key in row for row in by_meeting.values())
+
+
 def _asked_only(
     track: str, scores: Mapping[str, float | None], by_meeting: Mapping[str, dict[str, Any]]
 ) -> dict[str, float | None]:
     """Leave undefined what was not asked: a session summary that nobody made is no summary of 0 %."""
-    if track != "extractive_summarization":
-        return dict(scores)
-    unasked = [] if any("key_sentence" in row for row in by_meeting.values()) else ["doc-es", "score"]
-    if not any(topic["key_sentence"] for row in by_meeting.values() for topic in row["topic_segment_ids"]):
-        unasked += ["topic-es", "score"]
-    return {key: None if key.startswith(tuple(unasked)) else value for key, value in scores.items()}
+    unasked: tuple[str, ...] = ()
+    if track == "extractive_summarization":
+        unasked += ("doc-es", "score") if not _asked(by_meeting, "key_sentence") else ()
+        unasked += ("topic-es", "score") if not _asked(by_meeting, "topic_segment_ids") else ()
+    return {key: None if unasked and key.startswith(unasked) else value for key, value in scores.items()}
+
+
+def incomplete(found: Sequence[Item], gold: Sequence[Meeting]) -> dict[str, set[str]]:
+    """Return, by track, the meetings of which only some prompts are among the items (``--num_samples`` cut them).
+
+    Their missing answers would count as empty ones and make the official figures too low.
+    """
+    tasks = {item.task.name: item.task for item in found if item.task}
+    asked: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for item in found:
+        if item.task:
+            asked[item.task.name, item.meeting].add(user_message(item.sample))
+    splits: tuple[Split, ...] = ("dev", "train")
+    cut: dict[str, set[str]] = defaultdict(set)
+    for name, task in tasks.items():
+        touched = {key for other, key in asked if TRACK_OF[other] == TRACK_OF[name]}
+        for meeting in gold:
+            if meeting.key not in touched:
+                continue
+            whole = [
+                {user_message(made) for made in task.samples(meeting, split) if isinstance(made, Sample)}
+                for split in splits
+            ]
+            if not any(prompts <= asked[name, meeting.key] for prompts in whole):
+                cut[TRACK_OF[name]].add(meeting.key)
+    return cut
 
 
 def answered(gold: Sequence[Meeting], by_meeting: Mapping[str, Any]) -> list[Meeting]:
@@ -262,7 +300,7 @@ def compare(
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in ours["official"]:
         meetings = answered(gold, rows[name])
-        pair = [official.contributions(name, meetings, side[name]) for side in (ours["submissions"], rows)]
+        pair = [contributions(name, meetings, side[name]) for side in (ours["submissions"], rows)]
         differences = bootstrap.paired_differences(pair[0], pair[1], official.TRACKS[name].combine)
         found[name] = {
             key: {"difference": interval.point, "low": interval.low, "high": interval.high}

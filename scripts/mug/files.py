@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-
 _BUFFER = 1 << 20  # bytes; the rows of a dataset are about as long as the usual buffer of 8 KiB
 
 

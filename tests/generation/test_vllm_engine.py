@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from mug.errors import InputError
+from mug.generation import chat
 from mug.generation.base import Completion, user_message
 from mug.generation.model_folder import ModelFolder
 from mug.tasks.base import SYSTEM, Sample
@@ -175,13 +176,11 @@ def test_an_adapter_goes_in_with_room_for_its_rank(vllm_engine, fake, smoke_mode
 
 
 def test_prompts_are_the_tokens_of_training(vllm_engine, fake, smoke_model):
-    from mug.generation.transformers_engine import TransformersEngine
-
     engine = vllm_engine.VllmEngine(ModelFolder(str(smoke_model)))
     list(engine.generate(SAMPLES))
-    like_it = SimpleNamespace(template=engine.template, tokenizer=engine.tokenizer)
-    assert sorted(fake.prompts()) == sorted(TransformersEngine.encode(like_it, sample) for sample in SAMPLES)  # type: ignore[arg-type]
-    assert engine.tokenizer.decode(vllm_engine.encode(engine.template, engine.tokenizer, SAMPLES[1])) == (
+    prompts = [chat.encode(engine.template, engine.tokenizer, sample) for sample in SAMPLES]
+    assert sorted(fake.prompts()) == sorted(prompts)
+    assert engine.tokenizer.decode(prompts[1]) == (
         f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{user_message(SAMPLES[1])}<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
@@ -189,7 +188,7 @@ def test_prompts_are_the_tokens_of_training(vllm_engine, fake, smoke_model):
 
 def test_prompts_that_begin_alike_follow_each_other_and_answers_find_their_way_back(vllm_engine, fake, smoke_model):
     engine = vllm_engine.VllmEngine(ModelFolder(str(smoke_model)))
-    tokens = {len(vllm_engine.encode(engine.template, engine.tokenizer, s)): s.id for s in SAMPLES}
+    tokens = {len(chat.encode(engine.template, engine.tokenizer, s)): s.id for s in SAMPLES}
     fake.answer = lambda prompt: (engine.tokenizer.encode(tokens[len(prompt)]), "length")
     found = dict(engine.generate(SAMPLES))
     assert [found[index].text for index in range(3)] == ["a", "b", "c"]
@@ -206,8 +205,6 @@ def test_many_prompts_go_in_several_calls(vllm_engine, fake, smoke_model, monkey
 
 
 def test_answers_are_read_as_the_other_engine_reads_them(vllm_engine, fake, smoke_model):
-    from mug.generation.transformers_engine import TransformersEngine
-
     engine = vllm_engine.VllmEngine(ModelFolder(str(smoke_model)))
     end, base_end = engine.stop_ids[:2]
     words = engine.tokenizer.encode("定春游地点")
@@ -220,7 +217,7 @@ def test_answers_are_read_as_the_other_engine_reads_them(vllm_engine, fake, smok
     ]:
         fake.answer = lambda prompt, ids=ids, reason=reason: (ids, reason)
         ((_, found),) = engine.generate(SAMPLES[:1])
-        assert found == TransformersEngine._completion(engine, ids)
+        assert found == chat.completion(engine.tokenizer, engine.stop_ids, ids)
     fake.answer = lambda prompt: ([*words, end], "stop")
     assert dict(engine.generate(SAMPLES[:1])) == {0: Completion("定春游地点", "stop", len(words))}
 

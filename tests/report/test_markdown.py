@@ -46,27 +46,49 @@ def table_rows(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_cleaned_stand_beside_raw_averages_and_good_ranges() -> None:
+def test_one_table_shows_cleaned_and_raw_averages_good_ranges_and_counts() -> None:
     rows = table_rows(markdown.render(results()))
-    assert ["rouge-l", "11.00", "1.50", "> 40"] in rows
-    assert ["rouge-1", "12.34", "2.00", ""] in rows
-    assert ["bleu-4", "7.50", "0.50", "> 30"] in rows
+    assert ["主题标题生成 `title_generation`", "12.34", "5.68", "11.00", "7.50", "0.00", "7", "3", "2", "1"] in rows
+    assert ["不作修正", "2.00", "1.00", "1.50", "0.50", "0.00", "—", "—", "—", "—"] in rows
+    assert ["良好的范围", "—", "—", "> 40", "> 30", "> 10", "—", "—", "—", "—"] in rows
 
 
-def test_counts_and_repairs_are_told() -> None:
-    page = markdown.render(results())
-    for part in ("7 个样本", "空答案 3 个", "2 个", "1 个", "lead-in removed 2"):
-        assert part in page
+def test_repairs_are_told_in_chinese() -> None:
+    assert "去掉开场白 2" in markdown.render(results())
 
 
-def test_official_figures_stand_beside_the_published_ones() -> None:
-    page = markdown.render(results(official=official({"score": 0.5, "test_f1": 0.3, "test_1-pk": None})))
+def test_official_figures_stand_beside_interval_raw_floor_and_published_ones() -> None:
+    tracks = official({"score": 0.5, "test_f1": 0.3, "test_1-pk": None})
+    tracks["topic_segmentation"]["intervals"] = {"test_f1": {"low": 0.21, "high": 0.39}}
+    beside = {
+        "official_raw": {"topic_segmentation": {"test_f1": 0.25}},
+        "floor": {"topic_segmentation": {"test_f1": 0.1}},
+    }
+    page = markdown.render(results(official=tracks, **beside))
     rows = table_rows(page)
-    assert ["score", "50.00"] in [row[:2] for row in rows]
-    assert any(row[:2] == ["test_f1", "30.00"] and "PoNet 25.1" in "".join(row[2:]) for row in rows)
-    assert any(row[:2] == ["test_1-pk", "未定义"] for row in rows)
-    for part in ("UNIT", "TOKENS", "LIBRARY", "REFERENCES"):
+    assert ["test_f1", "30.00", "21.00 – 39.00", "25.00", "10.00", "PoNet 25.10"] in rows
+    assert ["test_1-pk", "未定义", "—", "—", "—", "—"] in rows
+    for part in ("UNIT", "TOKENS", "LIBRARY", "REFERENCES", "SpokenNLP"):
         assert part in page
+
+
+def test_recall_and_precision_of_rouge_are_left_to_the_other_reports() -> None:
+    scores = {"ttg_max_rouge-1_r": 0.1, "ttg_max_rouge-1_p": 0.2, "ttg_max_rouge-1_f": 0.3}
+    keys = [
+        row[0] for row in table_rows(markdown.render(results(official=official(scores, "topic_title_generation"))))
+    ]
+    assert "ttg_max_rouge-1_f" in keys
+    assert not {"ttg_max_rouge-1_r", "ttg_max_rouge-1_p"} & set(keys)
+
+
+def test_meetings_answered_in_part_are_told() -> None:
+    page = markdown.render(results(incomplete_meetings={"topic_segmentation": ["S004"]}))
+    assert "主题切分：1 场会议只答了一部分，不计入官方评分。" in page
+
+
+def test_foreign_text_stays_in_its_cell() -> None:
+    page = markdown.render(results(settings={"base_model": "a|b`c`<img>", "engine": "transformers"}))
+    assert "| base_model | a\\|b'c'&lt;img> |" in page
 
 
 def test_baselines_of_unknown_figure_are_listed_apart() -> None:

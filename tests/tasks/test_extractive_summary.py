@@ -17,7 +17,7 @@ def test_the_prompt_numbers_the_topics_sentences_from_one(case, meeting_of, samp
     first, second = samples_of(ExtractiveSummary(), meeting_of(case()))
     assert first.instruction == (
         "你是一个专业的会议助手。以下会议内容片段属于同一个主题，每句话前有编号。"
-        "请选出最能概括该主题的关键句，按从小到大的顺序输出编号，用逗号分隔。"
+        "请选出最能概括该主题的关键句，按从小到大的顺序输出编号，用逗号分隔；没有则输出“无”。"
     )
     assert first.input == "会议内容：\n1. [甲]: 先定春游地点。\n2. [乙]: 去湿地公园吧。\n3. [甲]: 同意。"
     assert (first.id, first.output, first.places) == ("T1/summary/3", "2, 3", (1, 2, 3))

@@ -17,7 +17,7 @@ def test_the_prompt_shows_the_topics_key_sentences(case, meeting_of, samples_of)
     (sample,) = samples_of(SessionSummary(), meeting_of(case()))
     assert sample.instruction == (
         "你是一个专业的会议助手。以下是一场会议各主题的关键句，每句话前有编号。"
-        "请从中选出最能概括整场会议的关键句，按从小到大的顺序输出编号，用逗号分隔。"
+        "请从中选出最能概括整场会议的关键句，按从小到大的顺序输出编号，用逗号分隔；没有则输出“无”。"
     )
     assert sample.input == "会议内容：\n1. [乙]: 去湿地公园吧。\n2. [甲]: 同意。\n3. [甲]: 下周五。"
     assert (sample.id, sample.output, sample.places) == ("T1/session", "1, 3", (2, 3, 5))

@@ -32,6 +32,7 @@ from mug.generation.base import Completion
 from mug.tasks import TASKS
 from mug.tasks.base import NONE, Sample
 from mug.tasks.extractive_summary import ASK_TEXT, HEADER
+from mug.tasks.session_summary import SessionSummary
 
 VERSION = 1
 """Part of the fingerprint; raise it with every change that may change an answer."""
@@ -132,12 +133,17 @@ def summary(lines: Sequence[str]) -> str:
 
 def summary_text(lines: Sequence[str]) -> str:
     """Return the sentences that `summary` returns the numbers of."""
-    return "\n".join(said(lines[place]) for place in longest_of_each(lines, KEY_SENTENCES)) or NONE
+    return _sentences(lines, longest_of_each(lines, KEY_SENTENCES))
 
 
 def session(lines: Sequence[str]) -> str:
     """Return the numbers of the session's key sentences."""
     return _numbers(longest_of_each(lines, round(len(lines) / SESSION_SHARE)))
+
+
+def session_text(lines: Sequence[str]) -> str:
+    """Return the sentences that `session` returns the numbers of."""
+    return _sentences(lines, longest_of_each(lines, round(len(lines) / SESSION_SHARE)))
 
 
 def segmentation(lines: Sequence[str]) -> str:
@@ -161,11 +167,16 @@ def actions(lines: Sequence[str]) -> str:
     return _numbers([place for place, line in enumerate(lines) if is_action(said(line))])
 
 
+def _sentences(lines: Sequence[str], places: Sequence[int]) -> str:
+    return "\n".join(said(lines[place]) for place in places) or NONE
+
+
 _ANSWERS: dict[str, Callable[[Sequence[str]], str]] = {
     TASKS["title_generation"].instruction: title,
     TASKS["extractive_summary"].instruction: summary,
     ASK_TEXT: summary_text,
     TASKS["session_summary"].instruction: session,
+    SessionSummary.ask_text: session_text,
     TASKS["topic_segmentation"].instruction: segmentation,
     TASKS["keyphrase_extraction"].instruction: keyphrases,
     TASKS["action_item_detection"].instruction: actions,

@@ -11,7 +11,8 @@ from typing import Any
 
 from mug.errors import InputError
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -42,16 +43,19 @@ def resolve(path: Path, base_model: str | None = None) -> ModelFolder:
         )
     if (path / "adapter_config.json").exists() and _complete(path / ADAPTER_WEIGHTS):
         return _adapter(path, base_model, ())
-    if (path / "config.json").exists() and any((path / name).exists() for name in WEIGHTS):
+    if _whole_model(path):
         return ModelFolder(str(path))
     numbered = sorted(
         (int(match.group(1)), folder)
         for folder in path.glob("checkpoint-*")
         if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name))
     )
-    usable = [folder for _, folder in numbered if _complete(folder / ADAPTER_WEIGHTS)]
+    usable = [folder for _, folder in numbered if _whole_adapter(folder) or _whole_model(folder)]
     if usable:
-        return _adapter(usable[-1], base_model, tuple(folder.name for folder in usable))
+        names = tuple(folder.name for folder in usable)
+        if _whole_adapter(usable[-1]):
+            return _adapter(usable[-1], base_model, names)
+        return ModelFolder(str(usable[-1]), None, names)  # a full fine-tuning
     if any(path.glob("*.bin")) or any(path.glob("*.pt")):
         raise InputError(
             f"{path} 里只有 pickle 权重（.bin/.pt），加载它们等于运行其中的代码；请改用 safetensors 权重。",
@@ -82,12 +86,40 @@ def _adapter(folder: Path, base_model: str | None, checkpoints: tuple[str, ...])
     return ModelFolder(base, folder, checkpoints)
 
 
+def _whole_adapter(folder: Path) -> bool:
+    try:
+        json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return _complete(folder / ADAPTER_WEIGHTS)
+
+
+def _whole_model(folder: Path) -> bool:
+    """Say whether a model's configuration and all shards of its weights are there, to the last byte."""
+    if not (folder / "config.json").exists():
+        return False
+    index = folder / INDEX
+    if not index.exists():
+        return _complete(folder / WEIGHTS)
+    try:
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all(_complete(folder / shard) for shard in shards)
+
+
 def _check_sizes(adapter: Path, base: str) -> None:
     """Compare the adapter's input width with the base's hidden size before minutes of loading."""
     config = Path(base) / "config.json"
     if not config.exists():  # a hub id, or a folder that the loading itself will report
         return
-    hidden = json.loads(config.read_text(encoding="utf-8")).get("hidden_size")
+    try:
+        hidden = json.loads(config.read_text(encoding="utf-8")).get("hidden_size")
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"读不了基座的 {config}（{error}）；请重新下载模型。",
+            f"Can't read the base's {config} ({error}); download the model again.",
+        ) from None
     for name, tensor in header(adapter / ADAPTER_WEIGHTS).items():
         if name.endswith("q_proj.lora_A.weight") and hidden and tensor["shape"][1] != hidden:
             raise InputError(

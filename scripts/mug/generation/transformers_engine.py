@@ -1,28 +1,22 @@
 """Greedy generation with transformers, in batches of prompts of like length.
 
-Prompts are encoded by LLaMA-Factory's own template, so they are the tokens of training to the last byte. As
-LLaMA-Factory does for chat and predict, an adapter is merged into the base after loading.
+As LLaMA-Factory does for chat and predict, an adapter is merged into the base after loading.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from llamafactory.data.template import get_template_and_fix_tokenizer
-from llamafactory.hparams import DataArguments
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from mug.errors import InputError
-from mug.generation.base import Completion, user_message
-from mug.generation.model_folder import ADAPTER_WEIGHTS, ModelFolder
+from mug.generation import chat
+from mug.generation.base import Completion
+from mug.generation.model_folder import ModelFolder
 from mug.tasks.base import SYSTEM, Sample
-
-END_TOKENS = ("<|im_end|>", "<|endoftext|>")
-"""A tuned base ends with the first, an untuned one with the second; its own generation_config knows only one."""
 
 
 class TransformersEngine:
@@ -68,10 +62,8 @@ class TransformersEngine:
                 "scripts/download_model.py first.",
             ) from None
         self.model = model.eval()
-        self.template = get_template_and_fix_tokenizer(
-            self.tokenizer, DataArguments(template=template, default_system=SYSTEM)
-        )
-        self.stop_ids = stop_ids(self.tokenizer)
+        self.template = chat.chat_template(self.tokenizer, template)
+        self.stop_ids = chat.stop_ids(self.tokenizer)
         self.max_new_tokens = max_new_tokens
         self.batch_tokens = batch_tokens or (_fitting_tokens(self.model.config) if on_gpu else 16_384)
         # In place of the model's own, which samples (Instruct) and stops at one token only (base).
@@ -85,8 +77,8 @@ class TransformersEngine:
         )
         self.fingerprint = {
             "engine": self.name,
-            "base": _digest(Path(folder.base)),
-            "adapter": _digest(folder.adapter) if folder.adapter else None,
+            "base": chat.digest(Path(folder.base)),
+            "adapter": chat.digest(folder.adapter) if folder.adapter else None,
             "template": template,
             "system": SYSTEM,
             "max_new_tokens": max_new_tokens,
@@ -95,9 +87,7 @@ class TransformersEngine:
 
     def encode(self, sample: Sample) -> list[int]:
         """Return the prompt's token ids, those before the answer in training."""
-        messages = [{"role": "user", "content": user_message(sample)}, {"role": "assistant", "content": ""}]
-        prompt, _ = self.template.encode_oneturn(self.tokenizer, messages)
-        return prompt
+        return chat.encode(self.template, self.tokenizer, sample)
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         """Yield (index, completion), longest prompts first: the largest batch shows at once whether it fits."""
@@ -137,21 +127,7 @@ class TransformersEngine:
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
         with torch.inference_mode():
             output = self.model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
-        return [self._completion(answer) for answer in output]
-
-    def _completion(self, answer: Sequence[int]) -> Completion:
-        end = next((place for place, token in enumerate(answer) if token in self.stop_ids), None)
-        kept = list(answer if end is None else answer[:end])
-        # Special tokens stay visible: an answer that holds one is not what was asked for, and parsing says so.
-        text = self.tokenizer.decode(kept, skip_special_tokens=False)
-        return Completion(text, "length" if end is None else "stop", len(kept))
-
-
-def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids of the end tokens that the tokenizer knows, the tokenizer's own included."""
-    ids = [tokenizer.convert_tokens_to_ids(token) for token in END_TOKENS]
-    known = [id for id in (*ids, tokenizer.eos_token_id) if isinstance(id, int) and id != tokenizer.unk_token_id]
-    return list(dict.fromkeys(known))
+        return [chat.completion(self.tokenizer, self.stop_ids, answer) for answer in output]
 
 
 def _fitting_tokens(config: Any) -> int:
@@ -166,16 +142,3 @@ def _fitting_tokens(config: Any) -> int:
     passing = 10 * config.hidden_size + 3 * config.intermediate_size
     free, _ = torch.cuda.mem_get_info()
     return max(2048, int(0.8 * free / (2 * (cached + passing))))
-
-
-def _digest(folder: Path) -> dict[str, Any] | str:
-    """Name the weights in a folder by content where they are small (adapters), else by size and time of change."""
-    if not folder.is_dir():
-        return str(folder)
-    found: dict[str, Any] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name == ADAPTER_WEIGHTS or file.stat().st_size < 1 << 24:
-            found[file.name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        else:
-            found[file.name] = [file.stat().st_size, int(file.stat().st_mtime)]
-    return found

@@ -1,9 +1,8 @@
 """Greedy generation with vLLM in this process: the fastest engine on a GPU, for whole evaluations.
 
-Prompts go in as token ids made by LLaMA-Factory's own template, so they are the tokens of training to the last byte,
-and answers come back as token ids that are read as `TransformersEngine` reads them. The adapter stays beside the base
-(LoRARequest), while the other engine merges it: in bfloat16 the two round differently, so now and then an answer
-differs after a close choice between two tokens.
+Prompts go in and answers come back as token ids, made and read as `TransformersEngine` does. The adapter stays beside
+the base (LoRARequest), while the other engine merges it: in bfloat16 the two round differently, so now and then an
+answer differs after a close choice between two tokens.
 
 Written for vllm 0.16; only arguments that have been there since 0.6 are used.
 """
@@ -15,14 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from llamafactory.data.template import Template, get_template_and_fix_tokenizer
-from llamafactory.hparams import DataArguments
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer
 
 from mug.errors import InputError
-from mug.generation.base import Completion, user_message
+from mug.generation import chat
+from mug.generation.base import Completion
 from mug.generation.model_folder import ModelFolder
-from mug.generation.transformers_engine import END_TOKENS, _digest
 from mug.tasks.base import SYSTEM, Sample
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -82,10 +79,8 @@ class VllmEngine:
                 f"vLLM can't load the model {folder.base} ({reason}); check the model's folder and the GPU's memory, "
                 "or take --backend transformers.",
             ) from None
-        self.template = get_template_and_fix_tokenizer(
-            self.tokenizer, DataArguments(template=template, default_system=SYSTEM)
-        )
-        self.stop_ids = stop_ids(self.tokenizer)
+        self.template = chat.chat_template(self.tokenizer, template)
+        self.stop_ids = chat.stop_ids(self.tokenizer)
         self.max_new_tokens = max_new_tokens
         # The answer is read from its ids, so vLLM need not make text of them.
         self.sampling = SamplingParams(
@@ -94,8 +89,8 @@ class VllmEngine:
         self.lora = LoRARequest("adapter", 1, str(folder.adapter)) if folder.adapter else None
         self.fingerprint: dict[str, Any] = {
             "engine": self.name,
-            "base": _digest(Path(folder.base)),
-            "adapter": _digest(folder.adapter) if folder.adapter else None,
+            "base": chat.digest(Path(folder.base)),
+            "adapter": chat.digest(folder.adapter) if folder.adapter else None,
             "template": template,
             "system": SYSTEM,
             "max_new_tokens": max_new_tokens,
@@ -108,7 +103,7 @@ class VllmEngine:
         Raises:
             InputError: a prompt is too long for the model.
         """
-        prompts = [encode(self.template, self.tokenizer, sample) for sample in samples]
+        prompts = [chat.encode(self.template, self.tokenizer, sample) for sample in samples]
         for sample, prompt in zip(samples, prompts, strict=True):
             if len(prompt) + self.max_new_tokens > self.context:
                 raise InputError(
@@ -127,8 +122,7 @@ class VllmEngine:
                 lora_request=self.lora,
             )
             for index, output in zip(chunk, outputs, strict=True):
-                said = output.outputs[0]
-                yield index, completion(self.tokenizer, self.stop_ids, said.token_ids, said.finish_reason)
+                yield index, chat.completion(self.tokenizer, self.stop_ids, output.outputs[0].token_ids)
 
 
 def lora_rank(adapter: Path) -> int:
@@ -151,36 +145,9 @@ def lora_rank(adapter: Path) -> int:
     if special or fitting is None:
         what = "、".join(special) or f"r={rank}"
         raise InputError(
-            f"vLLM 不能直接加载适配器 {adapter}（{what}）；请先合并（llamafactory-cli export configs/merge.yaml），"
-            "再把合并后的模型作为 --model_path。",
-            f"vLLM can't load the adapter {adapter} beside its base ({what}); merge it first (llamafactory-cli export "
-            "configs/merge.yaml) and give the merged model as --model_path.",
+            f"vLLM 不能直接加载适配器 {adapter}（{what}）；请先合并"
+            "（python scripts/export_model.py configs/merge.yaml），再把合并后的模型作为 --model_path。",
+            f"vLLM can't load the adapter {adapter} beside its base ({what}); merge it first (python "
+            "scripts/export_model.py configs/merge.yaml) and give the merged model as --model_path.",
         )
     return fitting
-
-
-def encode(template: Template, tokenizer: PreTrainedTokenizerBase, sample: Sample) -> list[int]:
-    """Return the prompt's token ids, those before the answer in training."""
-    messages = [{"role": "user", "content": user_message(sample)}, {"role": "assistant", "content": ""}]
-    prompt, _ = template.encode_oneturn(tokenizer, messages)
-    return prompt
-
-
-def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids of the end tokens that the tokenizer knows, its own included.
-
-    Known is what comes back from its id as itself. A comparison with the id of the unknown token would not do: a Qwen2
-    tokenizer takes <|endoftext|> for it unless its file says null, which saving it again leaves out.
-    """
-    tokens = dict.fromkeys((*END_TOKENS, tokenizer.eos_token))
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens if token}
-    return [id for token, id in ids.items() if id is not None and tokenizer.convert_ids_to_tokens(id) == token]
-
-
-def completion(
-    tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int], answer: Sequence[int], reason: str | None
-) -> Completion:
-    """Read an answer's token ids up to the first end token; special tokens before it stay visible."""
-    end = next((place for place, token in enumerate(answer) if token in stop_ids), len(answer))
-    text = tokenizer.decode(list(answer[:end]), skip_special_tokens=False)
-    return Completion(text, "length" if reason == "length" else "stop", end)

@@ -89,7 +89,7 @@ class ActionItemDetection(Task):
     def parse(self, text: str, sample: Sample) -> Answer:
         """Read the sentence numbers."""
         found, repairs = answers.numbers(text, len(sample.places) or sample.input.count("\n"))
-        return Answer(sample, ", ".join(map(str, found)) or NONE, numbers=found, repairs=repairs)
+        return Answer(sample, answers.shown(text, found), numbers=found, repairs=repairs)
 
     def submission(self, meeting: Meeting, answers: Sequence[Answer]) -> dict[str, Any]:
         """Return ``action_ids``, all windows' together."""

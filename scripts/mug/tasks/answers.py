@@ -115,6 +115,11 @@ def phrases(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(dict.fromkeys(piece for piece in tidy if piece != NONE)), repairs
 
 
+def shown(text: str, found: Sequence[object], separator: str = ", ") -> str:
+    """Return what was read as a report shows it: 无 where the answer names nothing, blank where it says nothing."""
+    return separator.join(map(str, found)) or (NONE if clean(text)[0] else "")
+
+
 def quoted(text: str, lines: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the numbers of the prompt's ``lines`` ("1. [甲]: 去湿地公园吧。") that the answer quotes."""
     said: dict[str, list[int]] = defaultdict(list)

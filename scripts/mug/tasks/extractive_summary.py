@@ -33,7 +33,10 @@ from mug.tasks.base import (
 )
 
 HEADER = "会议内容：\n"
-ASK_TEXT = "你是一个专业的会议助手。以下会议内容中每句话前有编号，请选出最能概括内容的关键句，按原文顺序每行输出一句。"
+ASK_TEXT = (
+    "你是一个专业的会议助手。以下会议内容中每句话前有编号，"
+    "请选出最能概括内容的关键句，按原文顺序每行输出一句；没有则输出“无”。"
+)
 
 
 class KeySentences(Task):
@@ -92,7 +95,7 @@ class KeySentences(Task):
         else:
             found, repairs = answers.numbers(text, len(sample.places) or sample.input.count("\n"))
             said = ", ".join(map(str, found))
-        return Answer(sample, said or NONE, numbers=found, repairs=repairs)
+        return Answer(sample, said or answers.shown(text, found), numbers=found, repairs=repairs)
 
     def score(self, gold: Sequence[Meeting], rows: Mapping[str, dict[str, Any]]) -> dict[str, float | None]:
         """Return the track's ROUGE of topics and session, average and best over the references, and their mean."""
@@ -110,7 +113,7 @@ class ExtractiveSummary(KeySentences):
     name = "extractive_summary"
     instruction = (
         "你是一个专业的会议助手。以下会议内容片段属于同一个主题，每句话前有编号。"
-        "请选出最能概括该主题的关键句，按从小到大的顺序输出编号，用逗号分隔。"
+        "请选出最能概括该主题的关键句，按从小到大的顺序输出编号，用逗号分隔；没有则输出“无”。"
     )
     ask_text = ASK_TEXT
     candidates = {"train": "union", "dev": "first", "test": "first"}

@@ -71,7 +71,7 @@ class KeyphraseExtraction(Task):
     def parse(self, text: str, sample: Sample) -> Answer:
         """Read the phrases."""
         found, repairs = answers.phrases(text)
-        return Answer(sample, "、".join(found) or NONE, phrases=found, repairs=repairs)
+        return Answer(sample, answers.shown(text, found, "、"), phrases=found, repairs=repairs)
 
     def submission(self, meeting: Meeting, answers: Sequence[Answer]) -> dict[str, Any]:
         """Return ``key_word``: what more windows name comes first, then what stood earlier in its window's answer."""

@@ -83,7 +83,7 @@ class TopicSegmentation(Task):
         """Read the paragraph numbers."""
         last = (len(sample.places) or sample.input.count("\n")) - 1
         found, repairs = answers.numbers(text, last)
-        return Answer(sample, ", ".join(map(str, found)) or NONE, numbers=found, repairs=repairs)
+        return Answer(sample, answers.shown(text, found), numbers=found, repairs=repairs)
 
     def submission(self, meeting: Meeting, answers: Sequence[Answer]) -> dict[str, Any]:
         """Return ``topic_segment_ids``: the paragraph ends that at least half of the windows asked call a boundary."""
