@@ -39,13 +39,15 @@ run python scripts/make_smoke_model.py --output "$model"
 run python scripts/preprocess_data.py --task all \
   --train_input dataset/sample/train.csv --dev_input dataset/sample/dev.csv --output_dir "$data"
 run python scripts/evaluate.py --model_path "$model" \
-  --data_path "$data/dev_title_generation.json" --output_path "$work/eval_before.json" --max_new_tokens 32
+  --data_path "$data/dev_title_generation.json" --gold dataset/sample/dev.csv \
+  --output_path "$work/eval_before.json" --max_new_tokens 32
 run llamafactory-cli train configs/train_smoke.yaml "model_name_or_path=$model" "output_dir=$work/lora" \
   "dataset_dir=$data" dataset=mug_title_generation_train eval_dataset=mug_title_generation_dev
 run python scripts/export_model.py configs/merge.yaml "model_name_or_path=$model" \
   "adapter_name_or_path=$work/lora" "export_dir=$work/merged"
 run python scripts/evaluate.py --model_path "$work/merged" \
-  --data_path "$data/dev_title_generation.json" --output_path "$work/eval_after.json" --max_new_tokens 32
+  --data_path "$data/dev_title_generation.json" --gold dataset/sample/dev.csv \
+  --output_path "$work/eval_after.json" --max_new_tokens 32
 
 printf '\n== 演示完成，安装之外共用 %d 秒（total time of the demo: %d s）\n' "$SECONDS" "$SECONDS"
 printf "评测报告: %s（训练前）  %s（训练后）\n" "$work/eval_before.html" "$work/eval_after.html"
