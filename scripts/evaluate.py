@@ -56,9 +56,9 @@ def main() -> int:
             completions = predictions.read_given(args.predictions, [item.sample for item in items])
             results = describe(args, items, {"engine": "predictions", "predictions": str(args.predictions)})
         else:
-            engine, settings = load(args, str(args.model_path) if args.model_path else "")
-            completions, seconds = answer(args, engine, items)
-            results = describe(args, items, settings | throughput(completions, seconds))
+            engine, settings = load(args, args.backend, target_of(args))
+            completions, speed = answer(args, engine, items)
+            results = describe(args, items, settings | speed)
         results |= score(args, items, completions, gold)
         write_reports(args, results, gold)
     except InputError as error:
@@ -109,6 +109,8 @@ def parse_args() -> argparse.Namespace:
         parser.error("--num_samples 应为正整数 / should be a positive number")
     if args.backend in ("transformers", "vllm") and not args.model_path and not args.predictions:
         parser.error("需要 --model_path / --model_path is needed")
+    if args.check_parity and args.backend == "baseline":
+        parser.error("--check_parity 需要模型 / needs models, not --backend baseline")
     if args.backend == "api" and not args.api_base:
         parser.error("--backend api 需要 --api_base / needs --api_base")
     if (args.submission or args.compare) and not args.gold:
@@ -119,29 +121,36 @@ def parse_args() -> argparse.Namespace:
 # ------------------------------------------------------------------------------------------------------ generation
 
 
-def load(args: argparse.Namespace, target: str) -> tuple[Engine, dict[str, Any]]:
-    """Return an engine, and the settings that name it; imports wait until the data are known to be good."""
-    if args.backend == "baseline":
+def target_of(args: argparse.Namespace) -> str:
+    """Return what is asked: the model's folder, or the server's address."""
+    return args.api_base if args.backend == "api" else str(args.model_path)
+
+
+def load(args: argparse.Namespace, backend: str, target: str) -> tuple[Engine, dict[str, Any]]:
+    """Return an engine, and the settings that name it; imports wait until the data are known to be good.
+
+    ``target`` is the model's folder, or for the backend ``api`` the server's address.
+    """
+    if backend == "baseline":
         from mug.generation.baseline import BaselineEngine
 
         return BaselineEngine(), {"engine": "baseline"}
-    if args.backend == "api" or target.startswith(("http://", "https://")):
+    if backend == "api":
         from mug.generation.api_engine import ApiEngine
 
-        address = target if target.startswith(("http://", "https://")) else args.api_base
-        engine = ApiEngine(address, args.api_model, max_new_tokens=args.max_new_tokens)
-        return engine, {"engine": "api", "api_base": address, "api_model": args.api_model}
+        engine = ApiEngine(target, args.api_model, max_new_tokens=args.max_new_tokens)
+        return engine, {"engine": "api", "api_base": target, "api_model": args.api_model}
     folder = resolve(Path(target), args.base_model)
     tell(args.lang, folder)
     settings = {
-        "engine": args.backend,
+        "engine": backend,
         "model_path": target,
         "base_model": folder.base,
         "adapter": str(folder.adapter) if folder.adapter else None,
         "smoke": "smoke" in folder.base or "smoke" in target,
         "template": args.template,
     }
-    if args.backend == "vllm":
+    if backend == "vllm":
         from mug.generation.vllm_engine import VllmEngine
 
         return VllmEngine(folder, template=args.template, max_new_tokens=args.max_new_tokens), settings
@@ -170,8 +179,8 @@ def tell(lang: str, folder: ModelFolder) -> None:
 
 def answer(
     args: argparse.Namespace, engine: Engine, items: Sequence[evaluation.Item]
-) -> tuple[list[Completion], float]:
-    """Return all answers in the items' order, and the seconds that generating took; goes on from an earlier run."""
+) -> tuple[list[Completion], dict[str, float]]:
+    """Return all answers in the items' order, and how fast those of this run came; goes on from an earlier run."""
     samples = [item.sample for item in items]
     path = args.output_path.with_suffix(".predictions.jsonl")
     fingerprint = engine.fingerprint | {"prompts": predictions.prompts_digest(samples)}
@@ -188,7 +197,8 @@ def answer(
             show_progress(count, len(left), time.monotonic() - started)
     if left and sys.stderr.isatty():
         print(file=sys.stderr)
-    return [done[index] for index in range(len(samples))], (time.monotonic() - started) * bool(left)
+    speed = throughput([done[index] for index in left], time.monotonic() - started)
+    return [done[index] for index in range(len(samples))], speed
 
 
 def show_progress(count: int, total: int, seconds: float) -> None:
@@ -198,9 +208,9 @@ def show_progress(count: int, total: int, seconds: float) -> None:
         print(f"\r{count}/{total}  剩余 / left {left:.0f} s ", end="", file=sys.stderr, flush=True)
 
 
-def throughput(completions: Sequence[Completion], seconds: float) -> dict[str, Any]:
+def throughput(completions: Sequence[Completion], seconds: float) -> dict[str, float]:
     """Return how fast it went; nothing where all answers were there already."""
-    if seconds < 0.01:
+    if not completions or not seconds:
         return {}
     return {
         "seconds": round(seconds, 2),
@@ -212,19 +222,32 @@ def throughput(completions: Sequence[Completion], seconds: float) -> dict[str, A
 def check_parity(args: argparse.Namespace, items: Sequence[evaluation.Item]) -> int:
     """Answer the same prompts with each model, list where they differ; status 1 when they do."""
     samples = [item.sample for item in items]
+    targets = [target_of(args), *args.check_parity]
+    served = [target.startswith(("http://", "https://")) for target in targets]
+    for target, is_served in zip(targets, served, strict=True):
+        if not is_served:
+            resolve(Path(target), args.base_model)  # a wrong path shows before any model is loaded
     answers: dict[str, list[Completion]] = {}
-    for target in [str(args.model_path), *args.check_parity]:
-        engine, _ = load(args, target)
+    for target, is_served in zip(targets, served, strict=True):
+        own = args.backend if args.backend != "api" else "transformers"
+        engine, _ = load(args, "api" if is_served else own, target)
         found = dict(engine.generate(samples))
         answers[target] = [found[index] for index in range(len(samples))]
         del engine  # one model in memory at a time
     differing = parity.differences(samples, answers)
-    write_json(args.output_path, {"models": list(answers), "n": len(samples), "differing": differing})
+    path = args.output_path.with_suffix(".parity.json")  # an evaluation's results stay
+    write_json(path, {"models": list(answers), "n": len(samples), "differing": differing})
     for one in differing[:10]:
-        print(f"{one['id']}: {json.dumps(one['answers'], ensure_ascii=False)}")
-    zh = f"{len(samples)} 个样本中 {len(differing)} 个答案不同；明细：{args.output_path}"
-    en = f"{len(differing)} of {len(samples)} answers differ; details: {args.output_path}"
+        for label, why in one["why"].items():
+            print(f"{one['id']}  {label}: {why}")
+        print(f"  {json.dumps(one['answers'], ensure_ascii=False)}")
+    zh = f"{len(samples)} 个样本中 {len(differing)} 个答案不同；明细：{path}"
+    en = f"{len(differing)} of {len(samples)} answers differ; details: {path}"
     print(Message(zh, en).say(args.lang))
+    if differing and all(why == parity.GOES_ON for one in differing for why in one["why"].values()):
+        zh = "这些答案都只是在我们的结束符之后继续了：请让服务器也在 <|endoftext|> 和 <|im_end|> 处停止。"
+        en = "All of these only go on after our end token: let the server stop at <|endoftext|> and <|im_end|> too."
+        print(Message(zh, en).say(args.lang))
     return 1 if differing else 0
 
 
@@ -239,14 +262,14 @@ def describe(args: argparse.Namespace, items: Sequence[evaluation.Item], engine:
             found[package] = version(package)
         except PackageNotFoundError:
             continue
+    decoding = {} if args.predictions else {"decoding": "greedy", "max_new_tokens": args.max_new_tokens}
     settings = engine | {
         "data_path": str(args.data_path),
         "data_sha256": sha256(args.data_path),
         "gold": str(args.gold) if args.gold else None,
         "gold_sha256": sha256(args.gold) if args.gold else None,
         "num_samples": len(items),
-        "decoding": "greedy",
-        "max_new_tokens": args.max_new_tokens,
+        **decoding,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     return {"settings": settings, "versions": found}

@@ -14,10 +14,8 @@ import argparse
 import gc
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,8 @@ from mug.alpaca import AlpacaFile, open_alpaca, read_dataset_info, row, write_da
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
 from mug.files import write_json
+from mug.report import preprocessing
+from mug.report.preprocessing import Tally
 from mug.tasks import TASKS
 from mug.tasks.base import Options, Sample, Skipped, Split, Task
 
@@ -37,17 +37,6 @@ OVER_CUTOFF = Message(
     "超过 cutoff_len，训练会截断它，未取；可调小 --max_input_tokens",
     "over cutoff_len, training would cut it, left out; a smaller --max_input_tokens helps",
 )
-
-
-@dataclass
-class Tally:
-    """What became of one task's samples in one split; lengths are kept as value -> how often, in bounded memory."""
-
-    samples: int = 0
-    skipped: Counter[Message] = field(default_factory=Counter)
-    input_tokens: Counter[int] = field(default_factory=Counter)
-    target_tokens: Counter[int] = field(default_factory=Counter)
-    over_cutoff: int = 0
 
 
 def main() -> int:
@@ -73,14 +62,19 @@ def main() -> int:
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, KeyboardInterrupt) as error:
+        reason = str(error) or type(error).__name__
         zh, en = (
-            f"写不了 {args.output_dir}：{error}；旧文件未动。",
-            f"Can't write {args.output_dir}: {error}; older files stay.",
+            f"没有写完 {args.output_dir}（{reason}）；旧文件未动。",
+            f"{args.output_dir} not written ({reason}); older files stay.",
         )
         print(Message(zh, en).say(args.lang), file=sys.stderr)
         return 1
-    print_summary(args, reports, tallies, counting, time.monotonic() - started)
+    print("\n".join(preprocessing.summary(reports, tallies, counting, args.cutoff_len, args.lang)))
+    seconds = time.monotonic() - started
+    zh = f"\n已写入 {args.output_dir}（{seconds:.1f} 秒）。下一步：llamafactory-cli train configs/train_lora.yaml"
+    en = f"\nWritten to {args.output_dir} ({seconds:.1f} s). Next: llamafactory-cli train configs/train_lora.yaml"
+    print(Message(zh, en).say(args.lang))
     return 1 if any(report.rejected for report in reports.values()) else 0
 
 
@@ -215,6 +209,7 @@ def write_split(
         own = {t.name: files.enter_context(open_alpaca(args.output_dir / f"{split}_{t.name}.json")) for t in tasks}
     tallies = {task.name: Tally() for task in tasks}
     keys: set[str] = set()
+    started = time.monotonic()
     for meeting in read_meetings(path, report, times=False):
         keys.add(meeting.key)
         for task in tasks:
@@ -230,7 +225,7 @@ def write_split(
                 joint.write(text)
                 if own:
                     own[task.name].write(text)
-        show_progress(split, report.meetings)
+        show_progress(split, report, time.monotonic() - started)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if not joint.rows:
@@ -283,66 +278,11 @@ def check_overlap(args: argparse.Namespace, keys: dict[str, set[str]]) -> None:
         )
 
 
-def show_progress(split: str, meetings: int) -> None:
-    """Say on a terminal how far it is."""
-    if sys.stderr.isatty() and meetings % 5 == 0:
-        print(f"\r{split}: {meetings} 个会议 / meetings", end="", file=sys.stderr, flush=True)
-
-
-def print_summary(
-    args: argparse.Namespace,
-    reports: dict[Split, Report],
-    tallies: dict[Split, dict[str, Tally]],
-    counting: Message,
-    seconds: float,
-) -> None:
-    """Print what was read, repaired, rejected and written, and the next command."""
-    say = lambda zh, en: print(Message(zh, en).say(args.lang))  # noqa: E731
-    for split, report in reports.items():
-        say(
-            f"{split}: {report.path}（{report.encoding}），{report.meetings} 个会议",
-            f"{split}: {report.path} ({report.encoding}), {report.meetings} meetings",
-        )
-        for kind, (times, first) in report.warnings.items():
-            say(
-                f"  修正 {times} 处：{kind.zh}（首例 {first}）",
-                f"  repaired {times}: {kind.say('en')} (first: {first})",
-            )
-        for rejected in report.rejected:
-            say(
-                f"  拒绝第 {rejected.row} 行 {rejected.meeting}：{rejected.reason.zh}",
-                f"  rejected row {rejected.row} {rejected.meeting}: {rejected.reason.say('en')}",
-            )
-    say(
-        f"\ntoken 数{counting.zh}；每项为 中位数 / 95 % / 最大；cutoff_len = {args.cutoff_len}",
-        f"\ntokens: {counting.say('en')}; median / 95 % / maximum; cutoff_len = {args.cutoff_len}",
-    )
-    say(
-        f"{'split':5} {'task':22} {'样本':>6} {'输入 token':>17} {'目标 token':>13} {'超长':>5}  跳过",
-        f"{'split':5} {'task':22} {'samples':>8} {'input tokens':>19} {'target tokens':>15} {'over':>6}  skipped",
-    )
-    for split, by_task in tallies.items():
-        for name, tally in by_task.items():
-            over = f"{100 * tally.over_cutoff / max(1, tally.samples):.1f}%"
-            skipped = "; ".join(f"{times} {reason.say(args.lang)}" for reason, times in tally.skipped.items())
-            print(
-                f"{split:5} {name:22} {tally.samples:>8} {quantiles(tally.input_tokens):>19} "
-                f"{quantiles(tally.target_tokens):>15} {over:>6}  {skipped or '-'}"
-            )
-    say(
-        f"\n已写入 {args.output_dir}（{seconds:.1f} 秒）。下一步：llamafactory-cli train configs/train_lora.yaml",
-        f"\nWritten to {args.output_dir} ({seconds:.1f} s). Next: llamafactory-cli train configs/train_lora.yaml",
-    )
-
-
-def quantiles(lengths: Counter[int]) -> str:
-    """Return median / 95 % / maximum of lengths counted as value -> how often."""
-    total, seen, found = sum(lengths.values()), 0, []
-    for length, times in sorted(lengths.items()):
-        seen += times
-        while len(found) < 2 and seen >= (0.5, 0.95)[len(found)] * total:
-            found.append(length)
-    return " / ".join(map(str, [*found, max(lengths)])) if lengths else "-"
+def show_progress(split: str, report: Report, seconds: float) -> None:
+    """Say on a terminal how far it is and how long it will take."""
+    if sys.stderr.isatty() and report.meetings % 5 == 0:
+        left = seconds * (1 / max(report.fraction, 1e-6) - 1)
+        print(f"\r{split}: {report.meetings}  剩余 / left {left:.0f} s ", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The small meeting of the cases, corpus files made of it, and the material that lies beside the repository."""
+"""The small meeting of the cases, corpus files made of it, and the material that lies beside the repository.
+
+At the end what takes minutes and is made once a session: the tiny model, its trainings, and a server of it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,16 @@ import copy
 import csv
 import io
 import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,8 +27,10 @@ import pytest
 
 from mug.corpus import Report, read_meetings
 from mug.meeting import Meeting
+from mug.tasks.base import SYSTEM
 
 ROOT = Path(__file__).resolve().parents[1]
+CLI = Path(sys.executable).with_name("llamafactory-cli")
 
 _TEXTS = ("先定春游地点。", "去湿地公园吧。", "同意。", "哪天去？", "下周五。", "我来订大巴。")
 _CASE: dict[str, Any] = {
@@ -123,3 +136,193 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Run(status, captured.out, captured.err)
 
     return call
+
+
+# ------------------------------------------------------------------------------------- models, made once a session
+
+
+@dataclass
+class Project:
+    """A folder with the tiny model and the data of the sample corpus, and the environment to work in."""
+
+    folder: Path
+    model: Path
+    data: Path
+    environment: dict[str, str]
+
+    def cli(self, *arguments: str | Path) -> list[str]:
+        return [str(CLI), *map(str, arguments)]
+
+    def train(self, output: Path) -> list[str]:
+        paths = [f"model_name_or_path={self.model}", f"dataset_dir={self.data}", f"output_dir={output}"]
+        return self.cli("train", "configs/train_smoke.yaml", *paths)
+
+    def run(self, command: list[str | Path], **options: Any) -> str:
+        """Run in the project's root; return stdout and stderr, which must belong to a success."""
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=options.pop("stderr", subprocess.STDOUT),
+            encoding="utf-8",
+            errors="replace",
+            **options,
+        )
+        assert done.returncode == 0, done.stdout[-4000:]
+        return done.stdout
+
+    def script(self, name: str, *arguments: str | Path) -> str:
+        return self.run([sys.executable, ROOT / "scripts" / name, *arguments])
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    if not CLI.exists():
+        pytest.skip("llamafactory-cli is not installed beside this Python")
+    folder = tmp_path_factory.mktemp("project")
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",  # nothing here may need a hub
+        "HF_HOME": str(folder / "hf"),
+        "CUDA_VISIBLE_DEVICES": "",
+        # A tiny model gains little from a second thread and loses much when another process wants the core; and
+        # with one thread sums are taken in one order, so that two runs can be compared.
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    project = Project(folder, folder / "model", folder / "data", environment)
+    sample = ROOT / "dataset" / "sample"
+    project.script("make_smoke_model.py", "--output", project.model, "--corpus", sample / "train.csv")
+    inputs = ["--train_input", sample / "train.csv", "--dev_input", sample / "dev.csv"]
+    project.script("preprocess_data.py", "--task", "all", *inputs, "--output_dir", project.data)
+    return project
+
+
+@dataclass
+class Trainings:
+    """Two output folders: of a training that nothing interrupted, and of one killed after its checkpoint ``steps``."""
+
+    whole: Path
+    killed: Path
+    steps: int
+
+
+@pytest.fixture(scope="session")
+def trainings(project: Project) -> Trainings:
+    """Run both at once: each keeps one core busy."""
+    folders = {name: project.folder / name for name in ("whole", "killed")}
+    processes = {}
+    try:
+        for name, output in folders.items():
+            with (project.folder / f"{name}.log").open("wb") as log:
+                processes[name] = subprocess.Popen(
+                    project.train(output), cwd=ROOT, env=project.environment, stdout=log, stderr=subprocess.STDOUT
+                )
+        # trainer_state.json is written last: the checkpoint is whole.
+        while not (found := list(folders["killed"].glob("checkpoint-*/trainer_state.json"))):
+            assert processes["killed"].poll() is None, log_of(project, "killed")
+            time.sleep(0.05)
+        processes["killed"].kill()  # SIGKILL: nothing can be put in order
+        assert processes["whole"].wait() == 0, log_of(project, "whole")
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+    assert not (folders["killed"] / "adapter_model.safetensors").exists(), "killed too late to show anything"
+    return Trainings(folders["whole"], folders["killed"], int(found[0].parent.name.split("-")[1]))
+
+
+def log_of(project: Project, name: str) -> str:
+    return (project.folder / f"{name}.log").read_text("utf-8", "replace")[-4000:]
+
+
+@pytest.fixture(scope="session")
+def trained(trainings: Trainings) -> Path:
+    return trainings.whole
+
+
+@pytest.fixture(scope="session")
+def merged(project: Project, trained: Path) -> Path:
+    folder = project.folder / "merged"
+    paths = [f"model_name_or_path={project.model}", f"adapter_name_or_path={trained}", f"export_dir={folder}"]
+    project.script("export_model.py", "configs/merge.yaml", *paths)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ending_model(project: Project) -> Path:
+    """The tiny model, its end tokens made so likely that some answers end by themselves, as random ones never do."""
+    from safetensors.torch import load_file, save_file
+
+    folder = project.folder / "smoke_model_that_ends"
+    shutil.copytree(project.model, folder)
+    added = json.loads((folder / "tokenizer.json").read_text("utf-8"))["added_tokens"]
+    ends = [token["id"] for token in added if token["content"] in ("<|im_end|>", "<|endoftext|>")]
+    assert len(ends) == 2
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"][ends] *= 1.4
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+class Server(NamedTuple):
+    """A running llamafactory-cli api."""
+
+    address: str
+    key: str
+    log: Path
+
+
+Serve = Callable[[Path], AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def serve(project: Project) -> Serve:
+    """Serve a model on a free port of this machine with `llamafactory-cli api` until the block ends."""
+    import httpx
+
+    @contextmanager
+    def start(model: Path) -> Iterator[Server]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        config = project.folder / f"api_{port}.yaml"
+        config.write_text(
+            f"model_name_or_path: {model}\ntemplate: qwen\ndefault_system: {SYSTEM}\ninfer_backend: huggingface\n"
+            "infer_dtype: float32\n",
+            encoding="utf-8",
+        )
+        server = Server(f"http://127.0.0.1:{port}/v1", "sk-planted-51d0e8", config.with_suffix(".log"))
+        settings = {"API_HOST": "127.0.0.1", "API_PORT": str(port), "API_KEY": server.key}
+        with server.log.open("wb") as file:
+            process = subprocess.Popen(
+                project.cli("api", config),
+                env=project.environment | settings,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            deadline = time.monotonic() + 240
+            header = {"Authorization": f"Bearer {server.key}"}
+            while True:
+                said = server.log.read_text("utf-8", "replace")[-3000:]
+                assert process.poll() is None and time.monotonic() < deadline, said
+                try:
+                    models = httpx.get(f"{server.address}/models", headers=header, trust_env=False)
+                    assert models.status_code == 200
+                    break
+                except httpx.TransportError:
+                    time.sleep(0.5)
+            yield server
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # it and what it started
+            process.wait()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(serve: Serve, ending_model: Path) -> Iterator[Server]:
+    with serve(ending_model) as running:
+        yield running

@@ -529,3 +529,21 @@ def test_meetings_come_one_at_a_time(corpus_file, case):
     assert report.rejected == []  # the second row has not been looked at yet
     assert list(meetings) == []
     assert len(report.rejected) == 1
+
+
+def test_a_quote_that_is_never_closed_is_rejected_with_the_number_of_rows_it_took_along(sample_corpus, tmp_path, read):
+    lines = (sample_corpus / "train.csv").read_text(encoding="utf-8").split("\n")
+    lines[7] = lines[7][:-1]  # the closing quote of the seventh meeting
+    damaged = tmp_path / "train.csv"
+    damaged.write_text("\n".join(lines), encoding="utf-8")
+    meetings, report = read(damaged)
+    assert len(meetings) == 14
+    assert [(rejected.row, rejected.reason.zh) for rejected in report.rejected] == [
+        (8, "引号没有配对，后面 1 行被并入这一行；请修好这一行")
+    ]
+
+
+def test_the_fraction_read_grows_to_the_whole(sample_corpus):
+    report = Report()
+    fractions = [report.fraction for _ in read_meetings(sample_corpus / "train.csv", report)]
+    assert fractions == sorted(fractions) and 0 < fractions[0] <= 1 and fractions[-1] == 1

@@ -13,6 +13,7 @@ import pytest
 import preprocess_data
 from mug import tokens
 from mug.alpaca import read_alpaca
+from mug.report import preprocessing
 from mug.tasks import TASKS
 
 SCRIPT = Path(preprocess_data.__file__)
@@ -389,7 +390,7 @@ def test_a_sentence_of_131073_characters_is_shown_shortened_and_within_the_budge
 def test_median_95_percent_and_maximum(lengths, said):
     from collections import Counter
 
-    assert preprocess_data.quantiles(Counter(lengths)) == said
+    assert preprocessing.quantiles(Counter(lengths)) == said
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc to read the peak from")

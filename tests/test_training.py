@@ -1,22 +1,23 @@
 """Training, chat and export as a user runs them: real llamafactory-cli processes on the tiny model, on a CPU.
 
-One training is shared by all tests; another is killed and started again, and must end where the first did.
+One training is shared by all tests (see conftest.py); another is killed and started again, and must end where the
+first did.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+
+if TYPE_CHECKING:
+    from conftest import Project, Trainings
 
 ROOT = Path(__file__).resolve().parent.parent
 CLI = Path(sys.executable).with_name("llamafactory-cli")
@@ -34,112 +35,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CLI.exists(), reason="llamafactory-cli is not installed beside this Python"),
 ]
-
-
-@dataclass
-class Project:
-    """A folder with the tiny model and the data of the sample corpus, and the environment to work in."""
-
-    folder: Path
-    model: Path
-    data: Path
-    environment: dict[str, str]
-
-    def cli(self, *arguments: str | Path) -> list[str]:
-        return [str(CLI), *map(str, arguments)]
-
-    def train(self, output: Path) -> list[str]:
-        paths = [f"model_name_or_path={self.model}", f"dataset_dir={self.data}", f"output_dir={output}"]
-        return self.cli("train", "configs/train_smoke.yaml", *paths)
-
-    def run(self, command: list[str | Path], **options: Any) -> str:
-        """Run in the project's root; return stdout and stderr, which must belong to a success."""
-        done = subprocess.run(
-            list(map(str, command)),
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=options.pop("stderr", subprocess.STDOUT),
-            encoding="utf-8",
-            errors="replace",
-            **options,
-        )
-        assert done.returncode == 0, done.stdout[-4000:]
-        return done.stdout
-
-    def script(self, name: str, *arguments: str | Path) -> str:
-        return self.run([sys.executable, ROOT / "scripts" / name, *arguments])
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("project")
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",  # nothing here may need a hub
-        "HF_HOME": str(folder / "hf"),
-        "CUDA_VISIBLE_DEVICES": "",
-        # A tiny model gains little from a second thread and loses much when another process wants the core; and
-        # with one thread sums are taken in one order, so that two runs can be compared.
-        "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-    project = Project(folder, folder / "model", folder / "data", environment)
-    sample = ROOT / "dataset" / "sample"
-    project.script("make_smoke_model.py", "--output", project.model, "--corpus", sample / "train.csv")
-    inputs = ["--train_input", sample / "train.csv", "--dev_input", sample / "dev.csv"]
-    project.script("preprocess_data.py", "--task", "all", *inputs, "--output_dir", project.data)
-    return project
-
-
-@dataclass
-class Trainings:
-    """Two output folders: of a training that nothing interrupted, and of one killed after its checkpoint ``steps``."""
-
-    whole: Path
-    killed: Path
-    steps: int
-
-
-@pytest.fixture(scope="module")
-def trainings(project: Project) -> Trainings:
-    """Run both at once: each keeps one core busy."""
-    folders = {name: project.folder / name for name in ("whole", "killed")}
-    processes = {}
-    try:
-        for name, output in folders.items():
-            with (project.folder / f"{name}.log").open("wb") as log:
-                processes[name] = subprocess.Popen(
-                    project.train(output), cwd=ROOT, env=project.environment, stdout=log, stderr=subprocess.STDOUT
-                )
-        # trainer_state.json is written last: the checkpoint is whole.
-        while not (found := list(folders["killed"].glob("checkpoint-*/trainer_state.json"))):
-            assert processes["killed"].poll() is None, log_of(project, "killed")
-            time.sleep(0.05)
-        processes["killed"].kill()  # SIGKILL: nothing can be put in order
-        assert processes["whole"].wait() == 0, log_of(project, "whole")
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
-    assert not (folders["killed"] / "adapter_model.safetensors").exists(), "killed too late to show anything"
-    return Trainings(folders["whole"], folders["killed"], int(found[0].parent.name.split("-")[1]))
-
-
-def log_of(project: Project, name: str) -> str:
-    return (project.folder / f"{name}.log").read_text("utf-8", "replace")[-4000:]
-
-
-@pytest.fixture(scope="module")
-def trained(trainings: Trainings) -> Path:
-    return trainings.whole
-
-
-@pytest.fixture(scope="module")
-def merged(project: Project, trained: Path) -> Path:
-    folder = project.folder / "merged"
-    paths = [f"model_name_or_path={project.model}", f"adapter_name_or_path={trained}", f"export_dir={folder}"]
-    project.script("export_model.py", "configs/merge.yaml", *paths)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -102,12 +102,19 @@ def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
 
 
 def _ours(path: Path, rows: list[dict[str, Any]], samples: Sequence[Sample]) -> list[Completion]:
-    if rows[0]["fingerprint"].get("prompts") != prompts_digest(samples):
+    try:
+        prompts = rows[0]["fingerprint"].get("prompts")
+        done = {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"答案文件 {path} 已损坏（{error}）；请重新评测。",
+            f"The answers file {path} is damaged ({error}); evaluate again.",
+        ) from None
+    if prompts != prompts_digest(samples):
         raise InputError(
             f"{path} 的答案来自另一份数据或另一种提示词；请用生成它的 --data_path。",
             f"The answers in {path} are of other data or prompts; give the --data_path that they were made of.",
         )
-    done = {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
     missing = [sample.id for index, sample in enumerate(samples) if index not in done]
     if missing:
         raise InputError(
@@ -126,8 +133,8 @@ def _llamafactorys(path: Path, rows: list[dict[str, Any]], samples: Sequence[Sam
             "the data file that was predicted on.",
         )
     for number, (row, sample) in enumerate(zip(rows, samples, strict=True), 1):
-        # predict cuts labels at cutoff_len, so the beginning is compared.
-        label = str(row["label"]).strip()
+        # predict cuts labels at cutoff_len, maybe between the bytes of a character; so the beginning is compared.
+        label = str(row["label"]).strip().rstrip("\ufffd")
         if not sample.output.strip().startswith(label):
             raise InputError(
                 f"{path} 第 {number} 行的 label 是 {label[:20]!r}，数据中是 {sample.output[:20]!r}，次序不符；"
