@@ -15,7 +15,7 @@ from mug.tasks.base import Sample
 GOES_ON = "goes on after an end token"
 """llamafactory-cli api stops at <|im_end|> only, we at <|endoftext|> too; what is said up to there is the same."""
 
-_SPECIAL = re.compile(r"<\|[^|<>]*\|>")  # servers leave these out of their text
+_SPECIAL = re.compile(r"<\|[^|<>\s]+\|>")  # servers leave these out of their text
 
 
 def differences(samples: Sequence[Sample], answers: Mapping[str, Sequence[Completion]]) -> list[dict[str, Any]]:

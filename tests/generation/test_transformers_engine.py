@@ -1,0 +1,114 @@
+"""The engine that holds a model itself, on the tiny one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from mug.alpaca import read_alpaca
+from mug.errors import InputError
+from mug.generation.base import Completion
+from mug.generation.model_folder import ModelFolder
+from mug.tasks.base import Sample
+
+pytestmark = pytest.mark.slow
+
+NEW_TOKENS = 24
+
+
+@pytest.fixture(scope="module")
+def samples(project) -> list[Sample]:
+    rows = read_alpaca(project.data / "dev_title_generation.json")[:9]
+    return [Sample(str(number), row["instruction"], row["input"]) for number, row in enumerate(rows)]
+
+
+@pytest.fixture(scope="module")
+def engine(ending_model):
+    from mug.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(ModelFolder(str(ending_model)), max_new_tokens=NEW_TOKENS)
+
+
+@pytest.fixture
+def batches(engine, monkeypatch) -> list[list[int]]:
+    """The prompt lengths of each batch that the model gets."""
+    seen: list[list[int]] = []
+    complete = engine._complete
+
+    def watched(prompts):
+        seen.append(list(map(len, prompts)))
+        return complete(prompts)
+
+    monkeypatch.setattr(engine, "_complete", watched)
+    monkeypatch.setattr(engine, "batch_tokens", engine.batch_tokens)  # put back afterwards
+    return seen
+
+
+def test_batched_answers_equal_single_ones(engine, samples):
+    single = {i: next(iter(engine.generate([sample])))[1] for i, sample in enumerate(samples)}
+    assert dict(engine.generate(samples)) == single
+    assert {completion.finish for completion in single.values()} == {"stop", "length"}  # the model does both
+    assert all(completion.tokens <= NEW_TOKENS for completion in single.values())
+    assert not any(end in completion.text for completion in single.values() for end in ("<|im_end|>", "<|endoftext|>"))
+
+
+def test_longest_prompts_go_first_and_batches_keep_to_the_budget(engine, samples, batches):
+    engine.batch_tokens = 3 * (max(len(engine.encode(sample)) for sample in samples) + NEW_TOKENS)
+    found = dict(engine.generate(samples))
+    assert sorted(found) == list(range(len(samples)))
+    lengths = [length for batch in batches for length in batch]
+    assert lengths == sorted(lengths, reverse=True)
+    assert all(len(batch) * (max(batch) + NEW_TOKENS) <= engine.batch_tokens for batch in batches)
+    assert len(batches[0]) == 3
+
+
+def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_all_answers_come(engine, samples, monkeypatch):
+    whole = dict(engine.generate(samples))
+    complete, tried = engine._complete, []
+
+    def small_card(prompts):
+        tried.append(len(prompts))
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return complete(prompts)
+
+    monkeypatch.setattr(engine, "_complete", small_card)
+    monkeypatch.setattr(engine, "batch_tokens", engine.batch_tokens)
+    assert dict(engine.generate(samples)) == whole
+    assert tried[0] == 9 and tried[1] == 4 and max(size for size in tried[tried.index(2) :]) <= 5
+
+
+def test_one_sample_that_does_not_fit_is_one_sentence(engine, samples, monkeypatch):
+    def no_card(prompts):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine, "_complete", no_card)
+    monkeypatch.setattr(engine, "batch_tokens", engine.batch_tokens)
+    with pytest.raises(InputError, match="显存不足：一个 .* token 的样本也放不下"):
+        list(engine.generate(samples))
+
+
+def test_the_models_own_sampling_settings_do_not_reach_the_answers(engine, ending_model, samples, tmp_path: Path):
+    from mug.generation.transformers_engine import TransformersEngine
+
+    instruct = tmp_path / "like_instruct"  # Qwen2.5-Instruct samples, with a repetition penalty
+    shutil.copytree(ending_model, instruct)
+    settings = json.loads((instruct / "generation_config.json").read_text("utf-8"))
+    settings |= {"do_sample": True, "temperature": 2.0, "top_k": 50, "repetition_penalty": 1.8, "min_new_tokens": 20}
+    (instruct / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    other = TransformersEngine(ModelFolder(str(instruct)), max_new_tokens=NEW_TOKENS)
+    assert dict(other.generate(samples[:4])) == dict(engine.generate(samples[:4]))
+
+
+def test_an_answer_ends_before_the_first_end_token_of_either_kind(engine):
+    from mug.generation import chat
+
+    words = engine.tokenizer.encode("定春游地点")
+    for end in ("<|im_end|>", "<|endoftext|>"):
+        ids = [*words, engine.tokenizer.convert_tokens_to_ids(end), *words]
+        assert chat.completion(engine.tokenizer, engine.stop_ids, ids) == Completion("定春游地点", "stop", len(words))
+    assert chat.completion(engine.tokenizer, engine.stop_ids, words).finish == "length"
