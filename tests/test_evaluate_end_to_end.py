@@ -399,7 +399,7 @@ def command(project: Project, *options: Any) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_it_ends_as_if_never_killed(project, ending_model, start, tmp_path):
-    """Three kills soon after a start, five while it generates, two while it scores and writes, and a line torn by hand.
+    """Three kills soon after a start, five while it generates, two while it writes, and a line torn by hand.
 
     An answer may depend on what shares its batch, and each start makes other batches of what is left.
     """
