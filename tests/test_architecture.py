@@ -12,7 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "scripts"
 PAGE = ROOT / "docs/architecture.md"
 # What lies behind a task: engines, reports, and what joins them.
-ABOVE_TASKS = ("mug.generation", "mug.report", "mug.evaluation", "mug.predictions")
+ABOVE_TASKS = (
+    "mug.generation",
+    "mug.report",
+    "mug.evaluation",
+    "mug.predictions",
+    "mug.parity",
+    "mug.submission_files",
+)
 
 
 def module_name(path: Path) -> str:
@@ -134,3 +141,20 @@ def test_what_the_architecture_page_names_is_in_the_code(name):
 def test_every_module_that_the_page_names_exists():
     named = set(re.findall(r"\bmug(?:\.[a-z_]+)+", PAGE.read_text("utf-8")))
     assert named - set(trees()) == set()
+
+
+def test_the_table_of_engines_names_every_engine():
+    """An engine is a class of mug.generation with ``name`` and ``generate``."""
+    engines = {}
+    for module in LIBRARY:
+        if not inside(module, "mug.generation") or module == "mug.generation.base":
+            continue
+        for node in trees()[module].body:
+            if not isinstance(node, ast.ClassDef):
+                continue
+            if any(isinstance(item, ast.FunctionDef) and item.name == "generate" for item in node.body):
+                names = (item for item in node.body if isinstance(item, ast.Assign) and item.targets[0].id == "name")
+                engines[next(names).value.value] = node.name
+    assert len(engines) > 2
+    rows = re.findall(r"^\| `--backend (\w+)` \| `(\w+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert dict(rows) == engines

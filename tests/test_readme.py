@@ -36,12 +36,16 @@ CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 VARIABLES = {
     "API_HOST": "llamafactory/api/app.py",
     "API_KEY": "llamafactory/api/app.py",
+    "API_PORT": "llamafactory/api/app.py",
     "CUDA_VISIBLE_DEVICES": "the CUDA driver",
     "FORCE_TORCHRUN": "llamafactory/launcher.py",
     "GRADIO_SERVER_NAME": "llamafactory/webui/interface.py",
     "HF_ENDPOINT": "huggingface_hub/constants.py",
     "HTTPS_PROXY": "pip, requests",
+    "MAX_CONCURRENT": "llamafactory/chat/hf_engine.py",
     "MODELSCOPE_SDK_TOKEN": "scripts/download_data.py",
+    "MUG_API_KEY": "scripts/mug/generation/api_engine.py",
+    "OPENAI_API_KEY": "scripts/mug/generation/api_engine.py",
     "PIP_INDEX_URL": "pip",
     "TORCH_INDEX_URL": "setup.sh",
 }
@@ -295,27 +299,40 @@ def test_the_trial_on_the_sample_corpus_writes_every_dataset_that_the_readme_nam
 
 
 @pytest.mark.slow
-def test_the_baseline_is_evaluated_and_its_submission_scored_without_a_model(tmp_path):
+def test_the_floor_is_evaluated_scored_again_and_its_submission_scored_without_a_model(tmp_path):
     prepare = readme_command("python scripts/preprocess_data.py --task title_generation")
     prepare += ["--output_dir", str(tmp_path / "data")]
     sample = ["--train_input", "dataset/sample/train.csv", "--dev_input", "dataset/sample/dev.csv"]
     subprocess.run([*prepare, *sample], cwd=ROOT, check=True, capture_output=True)
-    places = {
-        "--data_path": tmp_path / "data/dev_alpaca.json",
-        "--gold": ROOT / "dataset/sample/dev.csv",
-        "--submission": tmp_path / "submission",
-        "--output_path": tmp_path / "floor.json",
-        "--predictions": tmp_path / "submission/topic_title_generation.jsonl",
-        "--output": tmp_path / "scores.json",
-    }
-    for start in ("python scripts/evaluate.py --backend baseline", "python scripts/score_submission.py"):
+    places = {"--data_path": tmp_path / "data/dev_alpaca.json", "--gold": ROOT / "dataset/sample/dev.csv"}
+    submitted = tmp_path / "submission/topic_title_generation.jsonl"
+
+    def run(start, **others):
         command = readme_command(start)
-        for flag in places.keys() & set(command):
-            command[command.index(flag) + 1] = str(places[flag])
+        replaced = places | {f"--{name}": path for name, path in others.items()}
+        assert others.keys() <= {word.removeprefix("--") for word in command}
+        for flag in replaced.keys() & set(command):
+            command[command.index(flag) + 1] = str(replaced[flag])
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+    run(
+        "python scripts/evaluate.py --backend baseline",
+        submission=tmp_path / "submission",
+        output_path=tmp_path / "floor.json",
+    )
     reports = {path.name for path in tmp_path.glob("floor.*")}
     assert reports == {"floor.json", "floor.md", "floor.html", "floor.predictions.jsonl"}
-    assert 0 < json.loads((tmp_path / "scores.json").read_text("utf-8"))["official"]["score"] < 1
+    given = tmp_path / "floor.predictions.jsonl"
+    run("python scripts/evaluate.py --predictions", predictions=given, output_path=tmp_path / "again.json")
+    run("python scripts/score_submission.py", predictions=submitted, output=tmp_path / "scores.json")
+
+    floor, again, scores = (
+        json.loads((tmp_path / f"{name}.json").read_text("utf-8")) for name in ("floor", "again", "scores")
+    )
+    official = floor["official"]["topic_title_generation"]["scores"]
+    assert 0 < official["score"] < 1
+    assert again["official"]["topic_title_generation"]["scores"] == official == scores["official"]
+    assert set(scores["cleaned"]) == set(official)
 
 
 def test_a_csv_at_hand_is_taken_in_place_of_a_download(tmp_path):
@@ -449,6 +466,41 @@ def test_the_settings_told_are_those_of_the_configuration(path):
 def test_the_good_ranges_told_are_those_of_the_report(path):
     told = [float(row[1].removeprefix("> ")) for row in table_rows(path) if row[1].startswith("> ")]
     assert told == [GOOD_TITLES[name] / 100 for name in ("rouge-l", "bleu-4", "exact_match")]
+
+
+@pytest.mark.parametrize("path", READMES, ids=relative)
+def test_the_table_of_engines_has_every_engine(path):
+    choices = parser_of("scripts/evaluate.py")[0]._option_string_actions["--backend"].choices
+    rows = [row[0].strip("`") for row in table_rows(path)]
+    assert [name for name in rows if name in choices] == choices
+
+
+@pytest.mark.parametrize("path", READMES, ids=relative)
+def test_the_speeds_told_are_those_that_were_measured(path):
+    """The table of the READMEs rounds that of benchmarks/results.md, and has its rows in the same order."""
+
+    def numbers(rows):
+        return [[float(cell) for cell in re.findall(r"(?<= )\d+\.\d+(?= )", f" {' '.join(row)} ")] for row in rows]
+
+    bold = [[cell.strip("*") for cell in row] for row in table_rows(ROOT / "benchmarks/results.md")]
+    measured = numbers(row for row in bold if row[0].startswith(("one by one", "batched")))
+    start = next(i for i, row in enumerate(table_rows(path)) if row[1] in ("样本/秒", "samples/s"))
+    told = numbers(table_rows(path)[start + 1 : start + 4])
+    assert [row[0] for row in told] == [float(f"{row[0]:.3g}") for row in measured]
+    assert [row[1:] for row in told[1:]] == [row[1:] for row in measured[1:]]
+
+
+@pytest.mark.parametrize("path", READMES, ids=relative)
+def test_the_two_commands_stand_on_the_first_screen(path):
+    lines = path.read_text("utf-8").splitlines()
+    assert lines.index("bash scripts/demo.sh") < lines.index("bash scripts/test.sh") < 24
+
+
+@pytest.mark.parametrize("path", READMES, ids=relative)
+def test_the_reports_told_of_the_demo_are_those_that_it_makes(path):
+    told = set(re.findall(r"eval_(?:before|after)\.html", path.read_text("utf-8")))
+    assert told == {"eval_before.html", "eval_after.html"}
+    assert all(name in source("scripts/demo.sh") for name in told)
 
 
 @pytest.mark.parametrize("path", READMES, ids=relative)

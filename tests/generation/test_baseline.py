@@ -185,11 +185,12 @@ def test_what_it_scores_on_three_real_meetings(real):
     assert [one.answer.repairs for one in scored if one.answer.repairs] == []
     official = evaluation.official_scores(evaluation.submissions(scored, real), real)
     found = {track: 100 * values["scores"]["score"] for track, values in official.items()}
-    # What it had on the day it was written; a change that loses a point should be a choice.
+    # What it had when it was written (summaries 63.2, before a longer instruction cut one more topic in two windows);
+    # a change that loses a point should be a choice.
     assert found == pytest.approx(
         {
             "topic_title_generation": 16.7,
-            "extractive_summarization": 63.2,
+            "extractive_summarization": 62.0,
             "topic_segmentation": 41.6,
             "keyphrase_extraction": 17.7,
             "action_item_detection": 66.7,
