@@ -37,6 +37,9 @@ _BLANK_CELLS = {"", "na", "n/a", "nan", "null", "none", "无", "[]", "{}"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # What ends a line for some reader (a prompt has one line a sentence), and the controls that no transcript means.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# <|im_end|> in a transcript would be read as the token that ends a turn, and what follows as another speaker's prompt.
+# Its two halves are undone apart, since prompts join sentences and could put a divided token together again.
+_TOKEN_EDGE = re.compile(r"<\||\|>")
 _ROW_START = re.compile(r'\n\d+[\t,;]"?\{')
 _HEAD = 4 << 20  # bytes looked at to find the encoding
 
@@ -319,9 +322,9 @@ def _fields_one_by_one(key: str, raw: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def _clean(key: str, texts: list[str], report: Report) -> list[str]:
-    """Make text that can be written and stays on its line: no half emoji, no line breaks, no control characters."""
+    """Make text that can be written, stays on its line and is only text to a model."""
     joined = "".join(texts)
-    if joined.isprintable():  # nearly always, and quick to say
+    if joined.isprintable() and "<|" not in joined and "|>" not in joined:  # nearly always, and quick to say
         return texts
     if _SURROGATE.search(joined):
         report.warn(Message("残缺的字符（半个 emoji），已换成 U+FFFD", "half a character, replaced by U+FFFD"), key)
@@ -329,6 +332,14 @@ def _clean(key: str, texts: list[str], report: Report) -> list[str]:
     if _CONTROL.search(joined):
         report.warn(Message("换行或控制字符，已换成空格", "line break or control character, replaced by a space"), key)
         texts = [_CONTROL.sub(" ", text) for text in texts]
+    if _TOKEN_EDGE.search(joined):
+        report.warn(
+            Message(
+                "对话模板的标记（如 <|im_end|>），竖线已换成全角", "a chat template's token, bars made full-width"
+            ),
+            key,
+        )
+        texts = [_undone(text) for text in texts]
     return texts
 
 
@@ -401,7 +412,13 @@ def _candidates(raw: Any, place: Any) -> tuple[Candidate, ...]:
 
 
 def _text(value: Any) -> str:
-    return _SURROGATE.sub("\ufffd", " ".join(value.split())) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return _undone(_SURROGATE.sub("\ufffd", " ".join(value.split())))
+
+
+def _undone(text: str) -> str:
+    return _TOKEN_EDGE.sub(lambda edge: edge.group().replace("|", "｜"), text)
 
 
 def _list(value: Any) -> list[Any]:
