@@ -231,7 +231,8 @@ pip() {
 
 if grep -q '^vllm ' "$done_file"; then extras="$extras vllm"; fi
 requirements="$(mktemp)"
-trap 'rm -f "$requirements"' EXIT
+constraints="$(mktemp)" # the same pins; pip wants no extras (modelscope[datasets]) in constraints
+trap 'rm -f "$requirements" "$constraints"' EXIT
 case " $extras " in
   # A package that requirements-vllm.txt names too is taken from there.
   *" vllm "*)
@@ -243,6 +244,7 @@ case " $extras " in
     cat requirements.txt
     ;;
 esac >"$requirements"
+sed 's/\[[^]]*\]//' "$requirements" >"$constraints"
 base_line="base $(checksum <"$requirements")"
 dev_line="dev $(checksum <requirements-dev.txt)"
 
@@ -330,7 +332,7 @@ fi
 
 if [ -n "$dev" ] && ! is_done "$dev_line"; then
   step "安装测试和检查工具"
-  pip install -r requirements-dev.txt -c "$requirements" || fail "测试工具没有装全，原因见上面 pip 的输出"
+  pip install -r requirements-dev.txt -c "$constraints" || fail "测试工具没有装全，原因见上面 pip 的输出"
   mark_done "$dev_line" dev
 fi
 
@@ -389,7 +391,7 @@ for extra in $extras; do
     fi
   else
     need_network
-    pip install "$pin" -c "$requirements" || fail "$extra 没有装上，原因见上面 pip 的输出"
+    pip install "$pin" -c "$constraints" || fail "$extra 没有装上，原因见上面 pip 的输出"
   fi
   mark_done "$extra $pin" "$extra"
 done

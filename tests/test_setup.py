@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -313,3 +314,15 @@ def test_setup_and_requirements_name_the_same_versions(check_setup):
     assert f"TORCH_VERSION={check_setup.read_pins(ROOT / 'requirements.txt')['torch']} " in text
     assert "FLASH_ATTN_VERSION=2.8.3\n" in text
     assert check_setup.read_pins(ROOT / "requirements-vllm.txt")["transformers"] in text  # --help names it
+
+
+def test_the_pins_can_be_given_to_pip_as_constraints():
+    """Pip refuses constraints with extras, so setup.sh takes them out: else dev tools and extras would not install."""
+    pins = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    assert re.search(r"^[\w-]+\[\w+\]==", pins, re.MULTILINE)  # else there is nothing to take out
+    script = (ROOT / "setup.sh").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^sed '(.*)' \"\$requirements\" >\"\$constraints\"$", script, re.MULTILINE)
+    done = subprocess.run(["sed", command], input=pins, capture_output=True, text=True, check=True)
+    assert "[" not in "".join(line.split("#")[0] for line in done.stdout.splitlines())
+    assert "modelscope==" in done.stdout
+    assert '-c "$requirements"' not in script
