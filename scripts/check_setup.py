@@ -207,9 +207,10 @@ def import_error(module: str) -> str:
 
 
 def read_pins(path: Path) -> dict[str, str]:
-    """Read ``name==version`` lines of a requirements file, comments left out."""
+    """Read ``name==version`` lines of a requirements file, comments and extras (``name[extra]``) left out."""
     lines = (line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return {line.partition("==")[0]: line.partition("==")[2] for line in lines if "==" in line}
+    pins = (line.partition("==") for line in lines if "==" in line)
+    return {name.partition("[")[0]: version for name, _, version in pins}
 
 
 def llamafactory_bounds() -> dict[str, str]:

@@ -509,12 +509,12 @@ def test_adapter_merged_model_and_served_model_answer_alike(project, trained, me
     project.environment["MUG_API_KEY"] = merged_server.key
     try:
         options = ["--data_path", project.data / "dev_alpaca.json", "--output_path", tmp_path / "r.json", *PARITY]
-        given = ["--model_path", trained, "--check_parity", merged, merged_server.address]
+        given = ["--backend", "api", "--api_base", merged_server.address, "--check_parity", trained, merged]
         done = command(project, *options, *given)
     finally:
         del project.environment["MUG_API_KEY"]
     assert done.returncode == 0, done.stdout + done.stderr
-    labels = [str(trained), str(merged), merged_server.address]
+    labels = [merged_server.address, str(trained), str(merged)]  # the two folders are loaded, not asked for there
     assert read(tmp_path / "r.parity.json") == {"models": labels, "n": 12, "differing": []}
     assert "12 个样本中 0 个答案不同" in done.stdout
     assert not (tmp_path / "r.json").exists()

@@ -326,3 +326,9 @@ def test_the_pins_can_be_given_to_pip_as_constraints():
     assert "[" not in "".join(line.split("#")[0] for line in done.stdout.splitlines())
     assert "modelscope==" in done.stdout
     assert '-c "$requirements"' not in script
+
+
+def test_a_pin_with_an_extra_is_checked_by_the_packages_name(check_setup, tmp_path):
+    pins = tmp_path / "requirements.txt"
+    pins.write_text("modelscope[datasets]==1.40.2  # why\nnltk==3.10.4\n", encoding="utf-8")
+    assert check_setup.read_pins(pins) == {"modelscope": "1.40.2", "nltk": "3.10.4"}
