@@ -218,8 +218,8 @@ def trainings(project: Project) -> Trainings:
                 processes[name] = subprocess.Popen(
                     project.train(output), cwd=ROOT, env=project.environment, stdout=log, stderr=subprocess.STDOUT
                 )
-        # trainer_state.json is written last: the checkpoint is whole.
-        while not (found := list(folders["killed"].glob("checkpoint-*/trainer_state.json"))):
+        # trainer_state.json is written last: once it is whole, so is the checkpoint.
+        while not (found := list(filter(is_whole, folders["killed"].glob("checkpoint-*/trainer_state.json")))):
             assert processes["killed"].poll() is None, log_of(project, "killed")
             time.sleep(0.05)
         processes["killed"].kill()  # SIGKILL: nothing can be put in order
@@ -230,6 +230,15 @@ def trainings(project: Project) -> Trainings:
             process.wait()
     assert not (folders["killed"] / "adapter_model.safetensors").exists(), "killed too late to show anything"
     return Trainings(folders["whole"], folders["killed"], int(found[0].parent.name.split("-")[1]))
+
+
+def is_whole(file: Path) -> bool:
+    """Say whether a JSON file has been written to its end; LLaMA-Factory's are there before they are full."""
+    try:
+        json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def log_of(project: Project, name: str) -> str:
