@@ -114,8 +114,9 @@ def make_model(args: argparse.Namespace) -> None:
     model.save_pretrained(args.model, max_shard_size="5GB")
     del model
     torch.cuda.empty_cache()
-    for file in args.tokenizer.iterdir():
-        shutil.copy(file, args.model)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):  # a model's folder holds more
+        if (args.tokenizer / name).exists():
+            shutil.copy(args.tokenizer / name, args.model)
 
 
 def timed(call):
