@@ -22,8 +22,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # finds mug/ from any folder
-
 from mug.errors import InputError, Message
 from mug.files import write_json, write_text
 

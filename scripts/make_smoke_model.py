@@ -23,8 +23,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # finds mug/ from any folder
-
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
 from mug.files import write_text

@@ -30,6 +30,12 @@ TRACK_OF = {
 }
 """The challenge's track of each task; topic and session summaries are one track."""
 
+COMPARABLE = ("data_sha256", "gold_sha256", "num_samples")
+"""Settings that two results must share to be compared."""
+
+SPLITS: tuple[Split, ...] = ("dev", "train")
+"""Where a prompt may come from: nearly always dev; the session prompts and action item windows of train are others."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -95,12 +101,14 @@ def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> li
         InputError: an item's prompt comes from none of these meetings under the options that it was made with.
     """
     known: dict[tuple[str, str], tuple[Meeting, Sample]] = {}
-    splits: tuple[Split, ...] = ("dev", "train")  # the data may be train_alpaca.json: its session prompts differ
-    for task in {item.task.name: item.task for item in found if item.task}.values():
-        for split, meeting in product(splits, gold):
+    tasks = {item.task.name: item.task for item in found if item.task}
+    for split in SPLITS:
+        for task, meeting in product(tasks.values(), gold):
             for sample in task.samples(meeting, split):
                 if isinstance(sample, Sample):
                     known.setdefault((sample.instruction, sample.input), (meeting, sample))
+        if all((item.sample.instruction, item.sample.input) in known for item in found):
+            break
     joined: list[Item] = []
     missing: list[str] = []
     for item in found:
@@ -242,17 +250,16 @@ def incomplete(found: Sequence[Item], gold: Sequence[Meeting]) -> dict[str, set[
     for item in found:
         if item.task:
             asked[item.task.name, item.meeting].add(user_message(item.sample))
-    splits: tuple[Split, ...] = ("dev", "train")
     cut: dict[str, set[str]] = defaultdict(set)
     for name, task in tasks.items():
         touched = {key for other, key in asked if TRACK_OF[other] == TRACK_OF[name]}
         for meeting in gold:
             if meeting.key not in touched:
                 continue
-            whole = [
+            whole = (
                 {user_message(made) for made in task.samples(meeting, split) if isinstance(made, Sample)}
-                for split in splits
-            ]
+                for split in SPLITS
+            )
             if not any(prompts <= asked[name, meeting.key] for prompts in whole):
                 cut[TRACK_OF[name]].add(meeting.key)
     return cut
@@ -308,10 +315,6 @@ def compare(
             if interval is not None
         }
     return found
-
-
-COMPARABLE = ("data_sha256", "gold_sha256", "num_samples")
-"""Settings that two results must share to be compared."""
 
 
 def figures(official: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:

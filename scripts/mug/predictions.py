@@ -48,7 +48,7 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
     try:
         rows = [json.loads(line) for line in lines]
         found = dict(rows[0]["fingerprint"])
-        done = {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
+        done = _by_index(rows)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"答案文件 {path} 已损坏（{error}）；请删除它后重新运行。",
@@ -64,6 +64,10 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
             "delete it and run again.",
         )
     return {index: completion for index, completion in done.items() if 0 <= index < len(samples)}
+
+
+def _by_index(rows: list[dict[str, Any]]) -> dict[int, Completion]:
+    return {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
 
 
 def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
@@ -104,7 +108,7 @@ def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
 def _ours(path: Path, rows: list[dict[str, Any]], samples: Sequence[Sample]) -> list[Completion]:
     try:
         prompts = rows[0]["fingerprint"].get("prompts")
-        done = {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
+        done = _by_index(rows)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"答案文件 {path} 已损坏（{error}）；请重新评测。",

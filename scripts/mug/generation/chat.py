@@ -15,7 +15,7 @@ from llamafactory.hparams import DataArguments
 from transformers import PreTrainedTokenizerBase
 
 from mug.generation.base import Completion, user_message
-from mug.generation.model_folder import ADAPTER_WEIGHTS
+from mug.generation.model_folder import ADAPTER_WEIGHTS, ModelFolder
 from mug.tasks.base import SYSTEM, Sample
 
 END_TOKENS = ("<|im_end|>", "<|endoftext|>")
@@ -54,6 +54,19 @@ def completion(tokenizer: PreTrainedTokenizerBase, stop_ids: Sequence[int], answ
     kept = list(answer if end is None else answer[:end])
     text = tokenizer.decode(kept, skip_special_tokens=False)
     return Completion(text, "length" if end is None else "stop", len(kept))
+
+
+def fingerprint(engine: str, folder: ModelFolder, template: str, max_new_tokens: int, dtype: str) -> dict[str, Any]:
+    """Return what the answers of a model in memory depend on, beside the prompts."""
+    return {
+        "engine": engine,
+        "base": digest(Path(folder.base)),
+        "adapter": digest(folder.adapter) if folder.adapter else None,
+        "template": template,
+        "system": SYSTEM,
+        "max_new_tokens": max_new_tokens,
+        "dtype": dtype,
+    }
 
 
 def digest(folder: Path) -> dict[str, Any] | str:

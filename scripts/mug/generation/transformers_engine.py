@@ -6,7 +6,6 @@ As LLaMA-Factory does for chat and predict, an adapter is merged into the base a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from mug.errors import InputError
 from mug.generation import chat
 from mug.generation.base import Completion
 from mug.generation.model_folder import ModelFolder
-from mug.tasks.base import SYSTEM, Sample
+from mug.tasks.base import Sample
 
 
 class TransformersEngine:
@@ -75,15 +74,7 @@ class TransformersEngine:
             eos_token_id=self.stop_ids,
             pad_token_id=self.stop_ids[-1],
         )
-        self.fingerprint = {
-            "engine": self.name,
-            "base": chat.digest(Path(folder.base)),
-            "adapter": chat.digest(folder.adapter) if folder.adapter else None,
-            "template": template,
-            "system": SYSTEM,
-            "max_new_tokens": max_new_tokens,
-            "dtype": str(self.model.dtype),
-        }
+        self.fingerprint = chat.fingerprint(self.name, folder, template, max_new_tokens, str(self.model.dtype))
 
     def encode(self, sample: Sample) -> list[int]:
         """Return the prompt's token ids, those before the answer in training."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer
 
@@ -20,7 +19,7 @@ from mug.errors import InputError
 from mug.generation import chat
 from mug.generation.base import Completion
 from mug.generation.model_folder import ModelFolder
-from mug.tasks.base import SYSTEM, Sample
+from mug.tasks.base import Sample
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """The values that vLLM takes as max_lora_rank (MaxLoRARanks in its config/lora.py; 1 is left out, since older ones
@@ -87,15 +86,7 @@ class VllmEngine:
             temperature=0.0, max_tokens=max_new_tokens, stop_token_ids=self.stop_ids, detokenize=False
         )
         self.lora = LoRARequest("adapter", 1, str(folder.adapter)) if folder.adapter else None
-        self.fingerprint: dict[str, Any] = {
-            "engine": self.name,
-            "base": chat.digest(Path(folder.base)),
-            "adapter": chat.digest(folder.adapter) if folder.adapter else None,
-            "template": template,
-            "system": SYSTEM,
-            "max_new_tokens": max_new_tokens,
-            "dtype": dtype,
-        }
+        self.fingerprint = chat.fingerprint(self.name, folder, template, max_new_tokens, dtype)
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         """Yield (index, completion), prompts that begin alike one after the other, so that the cache still holds them.

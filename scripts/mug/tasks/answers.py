@@ -123,8 +123,8 @@ def shown(text: str, found: Sequence[object], separator: str = ", ") -> str:
 def quoted(text: str, lines: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the numbers of the prompt's ``lines`` ("1. [甲]: 去湿地公园吧。") that the answer quotes."""
     said: dict[str, list[int]] = defaultdict(list)
-    for number, shown in enumerate(lines, 1):
-        said[_letters(shown.split("]: ", 1)[-1])].append(number)
+    for number, line in enumerate(lines, 1):
+        said[_letters(line.split("]: ", 1)[-1])].append(number)
 
     def find(quotes: Sequence[str]) -> tuple[set[int], bool]:
         found: set[int] = set()
