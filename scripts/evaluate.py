@@ -34,7 +34,8 @@ from mug.corpus import read_gold
 from mug.errors import InputError, Message
 from mug.files import write_json, write_text
 from mug.generation.base import Completion, Engine
-from mug.generation.model_folder import ModelFolder, resolve
+from mug.generation.engines import add_options, load, target_of
+from mug.generation.model_folder import resolve
 from mug.meeting import Meeting
 from mug.metrics.baselines import GOOD_TITLES
 from mug.report import html, markdown
@@ -78,15 +79,11 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model_path", type=Path, help="适配器、合并后的模型或训练目录 / model folder")
-    parser.add_argument("--base_model", help="适配器的基座，默认取训练时的 / base of an adapter (default: as trained)")
+    add_options(parser)
     parser.add_argument("--data_path", type=Path, default=Path("data/dev_alpaca.json"))
     parser.add_argument("--output_path", type=Path, default=Path("outputs/eval_results.json"))
     parser.add_argument("--gold", type=Path, help="语料 CSV，用于官方评分 / corpus CSV, for the official scores")
     parser.add_argument("--num_samples", type=int, help="只评前 N 个样本 / the first N samples only")
-    parser.add_argument("--backend", choices=["transformers", "vllm", "api", "baseline"], default="transformers")
-    parser.add_argument("--api_base", help="OpenAI 兼容接口的地址 / address of an OpenAI-compatible API")
-    parser.add_argument("--api_model", default="default", help="接口里的模型名 / the model's name there")
     parser.add_argument(
         "--predictions", type=Path, help="给已有的答案评分，不再生成 / score answers that are there already"
     )
@@ -98,11 +95,6 @@ def parse_args() -> argparse.Namespace:
         metavar="MODEL",
         help="模型文件夹或接口地址：贪心答案是否一致 / same greedy answers?",
     )
-    parser.add_argument("--max_new_tokens", type=int, default=256)
-    parser.add_argument(
-        "--batch_tokens", type=int, default=0, help="每批 token 数，默认自动 / tokens a batch (default: auto)"
-    )
-    parser.add_argument("--template", default="qwen", help="LLaMA-Factory 的模板名 / LLaMA-Factory's template name")
     parser.add_argument("--lang", choices=["zh", "en"], default="zh")
     args = parser.parse_args()
     if args.num_samples is not None and args.num_samples < 1:
@@ -119,62 +111,6 @@ def parse_args() -> argparse.Namespace:
 
 
 # ------------------------------------------------------------------------------------------------------ generation
-
-
-def target_of(args: argparse.Namespace) -> str:
-    """Return what is asked: the model's folder, or the server's address."""
-    return args.api_base if args.backend == "api" else str(args.model_path)
-
-
-def load(args: argparse.Namespace, backend: str, target: str) -> tuple[Engine, dict[str, Any]]:
-    """Return an engine, and the settings that name it; imports wait until the data are known to be good.
-
-    ``target`` is the model's folder, or for the backend ``api`` the server's address.
-    """
-    if backend == "baseline":
-        from mug.generation.baseline import BaselineEngine
-
-        return BaselineEngine(), {"engine": "baseline"}
-    if backend == "api":
-        from mug.generation.api_engine import ApiEngine
-
-        engine = ApiEngine(target, args.api_model, max_new_tokens=args.max_new_tokens)
-        return engine, {"engine": "api", "api_base": target, "api_model": args.api_model}
-    folder = resolve(Path(target), args.base_model)
-    tell(args.lang, folder)
-    settings = {
-        "engine": backend,
-        "model_path": target,
-        "base_model": folder.base,
-        "adapter": str(folder.adapter) if folder.adapter else None,
-        "smoke": "smoke" in folder.base or "smoke" in target,
-        "template": args.template,
-    }
-    if backend == "vllm":
-        from mug.generation.vllm_engine import VllmEngine
-
-        return VllmEngine(folder, template=args.template, max_new_tokens=args.max_new_tokens), settings
-    from mug.generation.transformers_engine import TransformersEngine
-
-    return (
-        TransformersEngine(
-            folder, template=args.template, max_new_tokens=args.max_new_tokens, batch_tokens=args.batch_tokens
-        ),
-        settings,
-    )
-
-
-def tell(lang: str, folder: ModelFolder) -> None:
-    """Say what will be loaded."""
-    if folder.adapter is None:
-        print(Message(f"模型：{folder.base}", f"Model: {folder.base}").say(lang))
-        return
-    zh, en = f"基座：{folder.base}；适配器：{folder.adapter}", f"Base: {folder.base}; adapter: {folder.adapter}"
-    print(Message(zh, en).say(lang))
-    if folder.checkpoints:
-        names = "、".join(folder.checkpoints)
-        zh, en = f"可用的 checkpoint：{names}；取最新的一个", f"Usable checkpoints: {names}; the newest is taken"
-        print(Message(zh, en).say(lang))
 
 
 def answer(

@@ -1,0 +1,1 @@
+"""What goes around a training: checks before it, its speed, its diagnosis, its model card."""

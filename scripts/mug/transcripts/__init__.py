@@ -1,0 +1,1 @@
+"""Readers of transcripts as people have them, one module a format."""
