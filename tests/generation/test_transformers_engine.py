@@ -112,3 +112,15 @@ def test_an_answer_ends_before_the_first_end_token_of_either_kind(engine):
         ids = [*words, engine.tokenizer.convert_tokens_to_ids(end), *words]
         assert chat.completion(engine.tokenizer, engine.stop_ids, ids) == Completion("定春游地点", "stop", len(words))
     assert chat.completion(engine.tokenizer, engine.stop_ids, words).finish == "length"
+
+
+def test_a_base_in_four_bits_answers_and_goes_under_a_name_of_its_own(engine, samples, ending_model):
+    pytest.importorskip("bitsandbytes")
+    from bitsandbytes.nn import Linear4bit
+
+    from mug.generation.transformers_engine import TransformersEngine
+
+    small = TransformersEngine(ModelFolder(str(ending_model)), max_new_tokens=NEW_TOKENS, quantization_bit=4)
+    assert any(isinstance(module, Linear4bit) for module in small.model.modules())
+    assert small.fingerprint != engine.fingerprint  # its answers do not go on in the other's file
+    assert sorted(index for index, _ in small.generate(samples[:3])) == [0, 1, 2]

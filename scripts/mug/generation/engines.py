@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mug.errors import Message
+from mug.errors import InputError, Message
 from mug.generation.base import Engine
 from mug.generation.model_folder import ModelFolder, resolve
 
@@ -24,6 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch_tokens", type=int, default=0, help="每批 token 数，默认自动 / tokens a batch (default: auto)"
     )
+    parser.add_argument(
+        "--quantization_bit", type=int, choices=[4], help="以 4 位载入基座，显存小时用 / load the base in 4 bits"
+    )
     parser.add_argument("--template", default="qwen", help="LLaMA-Factory 的模板名 / LLaMA-Factory's template name")
 
 
@@ -40,6 +43,11 @@ def load(args: argparse.Namespace, backend: str, target: str) -> tuple[Engine, d
     Raises:
         InputError: the folder holds no complete model, or the server can't be asked.
     """
+    if args.quantization_bit and backend != "transformers":
+        raise InputError(
+            f"--quantization_bit 只用于 --backend transformers，不用于 {backend}；请去掉其中一个。",
+            f"--quantization_bit is for --backend transformers, not for {backend}; leave one out.",
+        )
     if backend == "baseline":
         from mug.generation.baseline import BaselineEngine
 
@@ -47,8 +55,8 @@ def load(args: argparse.Namespace, backend: str, target: str) -> tuple[Engine, d
     if backend == "api":
         from mug.generation.api_engine import ApiEngine
 
-        engine = ApiEngine(target, args.api_model, max_new_tokens=args.max_new_tokens)
-        return engine, {"engine": "api", "api_base": target, "api_model": args.api_model}
+        served = ApiEngine(target, args.api_model, max_new_tokens=args.max_new_tokens)
+        return served, {"engine": "api", "api_base": target, "api_model": args.api_model}
     folder = resolve(Path(target), args.base_model)
     tell(args.lang, folder)
     settings = {
@@ -65,12 +73,14 @@ def load(args: argparse.Namespace, backend: str, target: str) -> tuple[Engine, d
         return VllmEngine(folder, template=args.template, max_new_tokens=args.max_new_tokens), settings
     from mug.generation.transformers_engine import TransformersEngine
 
-    return (
-        TransformersEngine(
-            folder, template=args.template, max_new_tokens=args.max_new_tokens, batch_tokens=args.batch_tokens
-        ),
-        settings,
+    engine = TransformersEngine(
+        folder,
+        template=args.template,
+        max_new_tokens=args.max_new_tokens,
+        batch_tokens=args.batch_tokens,
+        quantization_bit=args.quantization_bit,
     )
+    return engine, settings | {"quantization_bit": args.quantization_bit}
 
 
 def tell(lang: str, folder: ModelFolder) -> None:

@@ -1,21 +1,30 @@
 """Greedy generation with transformers, in batches of prompts of like length.
 
-As LLaMA-Factory does for chat and predict, an adapter is merged into the base after loading.
+As LLaMA-Factory does for chat and predict, an adapter is merged into the base after loading; on a base in 4 bits it
+stays beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 
 from mug.errors import InputError
 from mug.generation import chat
 from mug.generation.base import Completion
 from mug.generation.model_folder import ModelFolder
 from mug.tasks.base import Sample
+
+_FOUR_BITS = BitsAndBytesConfig(
+    load_in_4bit=True,
+    bnb_4bit_quant_type="nf4",
+    bnb_4bit_use_double_quant=True,
+    bnb_4bit_compute_dtype=torch.bfloat16,
+)
 
 
 class TransformersEngine:
@@ -24,7 +33,13 @@ class TransformersEngine:
     name = "transformers"
 
     def __init__(
-        self, folder: ModelFolder, *, template: str = "qwen", max_new_tokens: int = 256, batch_tokens: int = 0
+        self,
+        folder: ModelFolder,
+        *,
+        template: str = "qwen",
+        max_new_tokens: int = 256,
+        batch_tokens: int = 0,
+        quantization_bit: int | None = None,
     ) -> None:
         """Load the model.
 
@@ -34,11 +49,17 @@ class TransformersEngine:
             max_new_tokens: the longest answer, in tokens.
             batch_tokens: prompt and answer tokens of one batch, padding included; 0 takes what the free memory of the
                 GPU holds, and 16,384 on a CPU.
+            quantization_bit: 4 loads the base as configs/train_qlora.yaml does (NF4, double quantisation).
 
         Raises:
-            InputError: transformers can't load what is there.
+            InputError: transformers can't load what is there, or bitsandbytes is missing.
         """
         on_gpu = torch.cuda.is_available()
+        if quantization_bit and find_spec("bitsandbytes") is None:
+            raise InputError(
+                "--quantization_bit 需要 bitsandbytes；请运行 bash setup.sh --extras bitsandbytes。",
+                "--quantization_bit needs bitsandbytes; run bash setup.sh --extras bitsandbytes.",
+            )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(folder.base, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
@@ -47,11 +68,14 @@ class TransformersEngine:
                 device_map={"": "cuda:0" if on_gpu else "cpu"},
                 use_safetensors=True,
                 trust_remote_code=False,
+                quantization_config=_FOUR_BITS if quantization_bit else None,
             )
             if folder.adapter is not None:
                 from peft import PeftModel
 
-                model = PeftModel.from_pretrained(model, str(folder.adapter)).merge_and_unload()
+                model = PeftModel.from_pretrained(model, str(folder.adapter))
+                if not quantization_bit:
+                    model = model.merge_and_unload()
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(
@@ -74,7 +98,8 @@ class TransformersEngine:
             eos_token_id=self.stop_ids,
             pad_token_id=self.stop_ids[-1],
         )
-        self.fingerprint = chat.fingerprint(self.name, folder, template, max_new_tokens, str(self.model.dtype))
+        precision = f"{self.model.dtype}, {quantization_bit} bits" if quantization_bit else str(self.model.dtype)
+        self.fingerprint = chat.fingerprint(self.name, folder, template, max_new_tokens, precision)
 
     def encode(self, sample: Sample) -> list[int]:
         """Return the prompt's token ids, those before the answer in training."""

@@ -1,0 +1,262 @@
+r"""Time LoRA steps of LLaMA-Factory under many configurations, on a random model of Qwen2.5-7B's shape.
+
+    python benchmarks/gpu/bench_training.py --tokenizer ../shared/qwen_tokenizer \
+        --data ../shared/data/real_titles.json predecessor fast_8
+
+Speed and memory do not depend on what the weights are, so no download is needed; the tokenizer and the samples are
+real. Each configuration of ``CONFIGURATIONS`` runs in a process of its own through LLaMA-Factory's ``run_exp``; with
+``--gpus 2`` through torchrun. Prints and writes a JSON line each: real tokens (no padding) and samples a second after
+the first two steps, peak memory of the first GPU, the losses of all steps, machine and versions. No configuration is
+started when ``--seconds`` are over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+SHAPE = {"hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4}
+COMMON = {
+    "stage": "sft",
+    "do_train": True,
+    "finetuning_type": "lora",
+    "lora_rank": 32,
+    "lora_alpha": 64,
+    "lora_dropout": 0.0,
+    "lora_target": "all",
+    "dataset": "titles",
+    "template": "qwen",
+    "cutoff_len": 4096,
+    "overwrite_cache": True,
+    "preprocessing_num_workers": 4,
+    "dataloader_num_workers": 2,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 4,
+    "learning_rate": 3.0e-5,
+    "max_steps": 12,
+    "bf16": True,
+    "report_to": "none",
+    "flash_attn": "sdpa",
+    "seed": 42,
+}
+QLORA = {"quantization_method": "bnb", "quantization_bit": 4, "double_quantization": True}
+LONG = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_steps": 30}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    # What this project's predecessor trained with.
+    "predecessor": {"lora_dropout": 0.15, "flash_attn": "fa2"},
+    # The same thirty steps, plain and fast: their losses are compared.
+    "plain_30": LONG,
+    "fast_30": {**LONG, "mug_speed": True},
+    "plain_30_eager": {**LONG, "flash_attn": "disabled"},  # how far two plain ways of attention are apart
+    # What keys alone reach.
+    "liger": {"enable_liger_kernel": True},
+    "liger_no_checkpointing": {"enable_liger_kernel": True, "disable_gradient_checkpointing": True},
+    # The speed module.
+    "fast_4": {"mug_speed": True, "disable_gradient_checkpointing": True},
+    "fast_8": {
+        "mug_speed": True,
+        "disable_gradient_checkpointing": True,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 2,
+    },
+    "fast_16": {
+        "mug_speed": True,
+        "disable_gradient_checkpointing": True,
+        "per_device_train_batch_size": 16,
+        "gradient_accumulation_steps": 1,
+    },
+    "fast_8_checkpointing": {"mug_speed": True, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    # Small cards.
+    "qlora_1x2048": {
+        **QLORA,
+        "cutoff_len": 2048,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 16,
+        "max_steps": 5,
+    },
+    "qlora_1x2048_fast": {
+        **QLORA,
+        "cutoff_len": 2048,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 16,
+        "max_steps": 5,
+        "mug_speed": True,
+    },
+}
+
+
+def main() -> None:
+    """Run each configuration that was named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="of CONFIGURATIONS, or YAML files of ours (default: all)")
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("/tmp/random-qwen2.5-7b"))
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=540, help="start no configuration after this long")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every configuration")
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench_training.jsonl"))
+    args = parser.parse_args()
+
+    started = time.monotonic()
+    make_model(args)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        entry = {"file_name": "titles.json"}
+        shutil.copy(args.data, Path(folder) / "titles.json")
+        (Path(folder) / "dataset_info.json").write_text(json.dumps({"titles": entry}))
+        for name in args.names or CONFIGURATIONS:
+            if time.monotonic() - started > args.seconds:
+                print(f"{name}: not started, time is over", file=sys.stderr)
+                continue
+            settings = settings_of(name) | dict(pair.split("=", 1) for pair in args.set)
+            settings |= {
+                "model_name_or_path": str(args.model),
+                "dataset_dir": folder,
+                "output_dir": f"{folder}/{name}",
+            }
+            job = Path(folder) / "job.json"
+            job.write_text(json.dumps({"name": name, "settings": settings, "output": str(args.output)}))
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.gpus}"]
+            launcher = launcher if args.gpus > 1 or "deepspeed" in settings else [sys.executable]
+            log = args.output.with_suffix(f".{Path(name).stem}.log")
+            with log.open("w") as file:
+                status = subprocess.run([*launcher, __file__, "--job", str(job)], stdout=file, stderr=file).returncode
+            last = args.output.read_text().splitlines()[-1] if args.output.exists() else ""
+            print(last if not status else f"{name}: failed, see {log}", flush=True)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """Return a configuration's keys; a YAML file keeps its own, but trains on the benchmark's data, some steps only."""
+    if name in CONFIGURATIONS:
+        return COMMON | CONFIGURATIONS[name]
+    import yaml
+
+    own = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    for key in (
+        "eval_dataset",
+        "eval_strategy",
+        "eval_steps",
+        "load_best_model_at_end",
+        "metric_for_best_model",
+        "greater_is_better",
+        "plot_loss",
+        "num_train_epochs",
+        "save_steps",
+        "per_device_eval_batch_size",
+    ):
+        own.pop(key, None)
+    kept = ("dataset", "logging_steps", "save_strategy", "max_steps", "report_to", "overwrite_cache")
+    return own | {key: COMMON[key] for key in kept}
+
+
+def run_job(job: dict[str, Any]) -> None:
+    """Train one configuration in this process and append its line."""
+    import torch
+    import transformers
+    from llamafactory.train.sft import workflow
+    from llamafactory.train.tuner import run_exp
+
+    settings = dict(job["settings"])
+    if str(settings.pop("mug_speed", False)).lower() == "true":
+        from mug.training import speed
+
+        speed.install()
+    tokens: list[int] = []  # real ones of each batch, in the loader's order
+    times: list[float] = []
+    losses: list[float] = []
+
+    class Clock(transformers.TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            torch.cuda.synchronize()
+            times.append(time.perf_counter())
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            losses.extend([logs["loss"]] if logs and "loss" in logs else [])
+
+    step = workflow.CustomSeq2SeqTrainer.training_step
+
+    def counted(self: Any, model: Any, inputs: dict[str, Any], *rest: Any, **kwargs: Any) -> Any:
+        mask = inputs.get("attention_mask")
+        tokens.append(int(inputs["input_ids"].numel() if mask is None else (mask != 0).sum()))
+        return step(self, model, inputs, *rest, **kwargs)
+
+    workflow.CustomSeq2SeqTrainer.training_step = counted
+    run_exp(args=settings, callbacks=[Clock()])
+    if int(os.environ.get("RANK", "0")):
+        return
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    micro = len(tokens) // len(times)
+    timed = sum(tokens[2 * micro :]) * world  # the first two steps warm up
+    seconds = times[-1] - times[1]
+    line = {
+        "name": job["name"],
+        "gpus": world,
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+        "steps": len(times),
+        "real_tokens_per_second": round(timed / seconds, 1),
+        "samples_per_second": round(
+            (len(times) - 2) * micro * world * settings["per_device_train_batch_size"] / seconds, 3
+        ),
+        "tokens_per_step": round(sum(tokens) * world / len(times)),
+        "step_seconds": round(seconds / (len(times) - 2), 4),
+        "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2),
+        "reserved_GiB": round(torch.cuda.max_memory_reserved() / 2**30, 2),
+        "losses": losses,
+        "settings": {key: value for key, value in settings.items() if COMMON.get(key) != value and "_dir" not in key},
+    }
+    with Path(job["output"]).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def make_model(args: argparse.Namespace) -> None:
+    """Write the random model once."""
+    if (args.model / "config.json").exists():
+        return
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=152_064,
+        num_hidden_layers=args.layers,
+        max_position_embeddings=32_768,
+        tie_word_embeddings=False,
+        eos_token_id=151_645,
+        pad_token_id=151_643,
+        **SHAPE,
+    )
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"):
+        model = Qwen2ForCausalLM(config)
+    torch.set_default_dtype(torch.float32)
+    model.save_pretrained(args.model, max_shard_size="5GB")
+    del model  # this process stays while others need the whole GPU
+    torch.cuda.empty_cache()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):  # a model's folder holds more
+        if (args.tokenizer / name).exists():
+            shutil.copy(args.tokenizer / name, args.model)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--job"]:
+        run_job(json.loads(Path(sys.argv[2]).read_text()))
+    else:
+        main()
