@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """Return a configuration's keys; a YAML file keeps its own, but trains on the benchmark's data, some steps only."""
+    """Return a configuration's keys; a YAML file keeps its own, but trains on the benchmark's data for some steps."""
     if name in CONFIGURATIONS:
         return COMMON | CONFIGURATIONS[name]
     import yaml
