@@ -8,57 +8,81 @@ The corpus's own form is a table of two columns, one meeting's JSON a row::
            ""paragraph_segment_ids"": [{""id"": 5}, …], ""action_ids"": [{""id"": 715}],
            ""candidate"": [{""key_word"": [""洗发水"", …], ""key_sentence"": [""4"", ""80""]}]}"
 
-A topic's id is its last sentence. Spreadsheets rewrite such files, so the encoding is found out (UTF-8, UTF-16 by
-its mark, GB18030), and so is the delimiter (from the header line). JSONL, one meeting a line, is read too.
+A topic's id is its last sentence. How such a table is read, in whatever encoding and dialect, is in `mug.table`.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import json
 import math
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import orjson
 
+from mug import table
 from mug.errors import InputError, Message
 from mug.meeting import Candidate, Meeting, Sentence, Topic
+from mug.table import Rejected, Row, unique_keys
 
 EXCEL_CELL_LIMIT = 32767
 _FIELDS = itemgetter("id", "speaker", "s")
 _BLANK_CELLS = {"", "na", "n/a", "nan", "null", "none", "无", "[]", "{}"}
-_SURROGATE = re.compile("[\ud800-\udfff]")
-# What ends a line for some reader (a prompt has one line a sentence), and the controls that no transcript means.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
-# <|im_end|> in a transcript would be read as the token that ends a turn, and what follows as another speaker's prompt.
-# Its two halves are undone apart, since prompts join sentences and could put a divided token together again.
-_TOKEN_EDGE = re.compile(r"<\||\|>")
-_ROW_START = re.compile(r'\n\d+[\t,;]"?\{')
-_HEAD = 4 << 20  # bytes looked at to find the encoding
+# What a text is mended of, and by what. The order matters: what takes marks out could put a token together.
+_MENDS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str], Message], ...] = (
+    (
+        re.compile("[\ud800-\udfff]"),
+        "\ufffd",
+        Message("残缺的字符（半个 emoji），已换成 U+FFFD", "half a character, replaced by U+FFFD"),
+    ),
+    (
+        # What ends a line for some reader (a prompt has one line a sentence), and controls that no transcript means.
+        re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+"),
+        " ",
+        Message("换行或控制字符，已换成空格", "line break or control character, replaced by a space"),
+    ),
+    (
+        re.compile("[\u202a-\u202e\u2066-\u2069]+"),
+        "",
+        Message("改变书写方向的字符，已去掉", "mark that turns the direction of writing, taken out"),
+    ),
+    (
+        # <|im_end|> in a transcript would be read as the token that ends a turn, and what follows as another speaker's
+        # prompt; so would <think>, </s>, <end_of_turn> or DeepSeek's <｜User｜>, with its full-width bars. The
+        # bracket is undone at a text's end too, since prompts join sentences and could put a divided token together;
+        # it stays where no token begins: "a < b", "<5", "<=".
+        re.compile(r"<(?![\d=]|\s+\S)"),
+        "＜",
+        Message(
+            "左尖括号（对话模板的标记如 <|im_end|> 以它开头），已换成全角",
+            "angle bracket, with which chat templates' tokens such as <|im_end|> begin, made full-width",
+        ),
+    ),
+)
+FINGERPRINT = 8
+"""Sentences that a meeting is known by."""
 
+SAME = 3
+"""Of these so many make two meetings one: no two meetings share three of their longest sentences by chance."""
 
-@dataclass(frozen=True)
-class Rejected:
-    """A row that gave no meeting: its number (the header is row 1), the meeting if it is known, and why."""
-
-    row: int
-    meeting: str
-    reason: Message
+_KEPT = 1000  # rejected rows
+_LONGEST_KEY = 200  # characters; a key is a part of every id and message
+_INTEGER = re.compile(r"\s*([+-]?\d+)(?:[.．][0０]+)?\s*")
+_BETWEEN_WORDS = re.compile(r"[^\w\n]+")
 
 
 @dataclass
 class Report:
     """What was met while a file was read.
 
-    ``fraction`` is how much of the file was read, from 0 to 1. ``warnings`` maps a kind of repair to how often it was
-    made and where it was made first.
+    ``fraction`` is how much of the file was read, from 0 to 1; ``rejections`` counts the rows that gave no meeting.
+    ``warnings`` maps a kind of repair to how often it was made and where it was made first.
     """
 
     path: str = ""
@@ -66,140 +90,109 @@ class Report:
     meetings: int = 0
     fraction: float = 0.0
     rejected: list[Rejected] = field(default_factory=list)
+    rejections: int = 0
     warnings: dict[Message, tuple[int, str]] = field(default_factory=dict)
 
-    def warn(self, kind: Message, where: str) -> None:
-        """Count one repair of ``kind``."""
+    def warn(self, kind: Message, where: str, times: int = 1) -> None:
+        """Count ``times`` repairs of ``kind``."""
         count, first = self.warnings.get(kind, (0, where))
-        self.warnings[kind] = (count + 1, first)
+        self.warnings[kind] = (count + times, first)
+
+    def reject(self, rejected: Rejected) -> None:
+        """Count a rejected row; the first thousand are kept, since a file of the wrong kind has any number."""
+        self.rejections += 1
+        if len(self.rejected) < _KEPT:
+            self.rejected.append(rejected)
+
+
+def read_rows(path: str | Path, report: Report) -> Iterator[Row | Rejected]:
+    """Yield the rows of a corpus file in order, unparsed, one at a time: memory does not grow with the file.
+
+    Raises:
+        InputError: no such file, an encoding that is none of the known ones, no ``content`` column, and whatever
+            else `mug.table.read_rows` refuses.
+    """
+    path = Path(path)
+    report.path = str(path)
+    report.encoding = table.find_encoding(path)
+    yield from table.read_rows(path, report.encoding)
 
 
 def read_meetings(path: str | Path, report: Report, *, times: bool = True) -> Iterator[Meeting]:
     """Yield the meetings of a corpus file in order; what was repaired or rejected goes into ``report``.
 
-    Only one row is held at a time, so memory does not grow with the file. Without ``times`` the sentences' start and
-    end stay None, which saves a quarter of the time for those who do not look at them.
+    Without ``times`` the sentences' start and end stay None, which saves a quarter of the time for those who do not
+    look at them.
 
     Raises:
-        InputError: no such file, an encoding that is none of the known ones, no ``content`` column, or the same
-            meeting key twice with different content.
+        InputError: as `read_rows`, or the same meeting key twice with different content.
     """
-    path = Path(path)
-    report.path = str(path)
-    report.encoding = _encoding(path)
-    seen: dict[str, int] = {}
-    size = path.stat().st_size
-    with path.open(encoding=report.encoding, newline="") as file:
-        cells = _cells(path, file, report)
-        while True:
-            try:
-                row, cell = next(cells)
-            except StopIteration:
-                return
-            except UnicodeDecodeError:  # past the part that told the encoding
-                raise _undecodable(path, report.encoding) from None
-            except csv.Error as error:
-                read = report.meetings + len(report.rejected)
-                raise InputError(
-                    f"{path} 在第 {read} 场会议之后不是合法的表格（{error}）；请重新下载。",
-                    f"{path} is no table after its first {read} meetings ({error}); download it again.",
-                ) from None
-            try:
-                meeting = parse_meeting(_load(cell), report, row, times=times)
-            except _Unreadable as error:
-                report.rejected.append(Rejected(row, error.meeting, error.reason))
-                continue
-            report.fraction = file.buffer.tell() / size  # type: ignore[attr-defined]
-            digest = hash(cell)
-            if meeting.key in seen:
-                if seen[meeting.key] != digest:
-                    raise InputError(
-                        f"{path} 第 {row} 行：会议 {meeting.key} 出现两次而内容不同；请改名或删去其中一个。",
-                        f"{path} row {row}: meeting {meeting.key} stands twice with different content; rename or "
-                        "remove one.",
-                    )
-                report.warn(Message("重复的会议，只留一份", "meeting repeated, one copy kept"), meeting.key)
-                continue
-            seen[meeting.key] = digest
-            report.meetings += 1
+    seen: dict[str, tuple[int, int]] = {}
+    for row in read_rows(path, report):
+        if isinstance(row, Rejected):
+            report.reject(row)
+            continue
+        report.fraction = row.fraction
+        meeting = parse_row(row, report, times=times)
+        if isinstance(meeting, Rejected):
+            report.reject(meeting)
+        elif not is_repeat(seen, meeting.key, content_digest(row), row, report):
             yield meeting
 
 
+def is_repeat(seen: dict[str, tuple[int, int]], key: str, digest: tuple[int, int], row: Row, report: Report) -> bool:
+    """Say whether a meeting of this key and row content was ``seen`` before, and count it in ``report`` either way.
+
+    Raises:
+        InputError: there was one of this key with different content.
+    """
+    if key in seen:
+        if seen[key] != digest:
+            raise InputError(
+                f"{row.file} 第 {row.number} 行：会议 {key} 出现两次而内容不同；请改名或删去其中一个。",
+                f"{row.file} row {row.number}: meeting {key} stands twice with different content; rename or "
+                "remove one.",
+            )
+        report.warn(Message("重复的会议，只留一份", "meeting repeated, one copy kept"), key)
+        return True
+    seen[key] = digest
+    report.meetings += 1
+    return False
+
+
+def content_digest(row: Row) -> tuple[int, int]:
+    """Return what tells a row's content from another's under the same key, the same in every process."""
+    return len(row.content), crc32(row.content.encode("utf-8", "surrogatepass"))
+
+
+def fingerprint(meeting: Meeting) -> frozenset[int]:
+    """Return what a meeting is known by under any key: a checksum of each of its `FINGERPRINT` longest sentences.
+
+    Punctuation, spaces, case and width do not count, nor do speakers, labels and ids. Two meetings do not share long
+    sentences by chance, and a copy keeps most of them though some were edited.
+    """
+    longest = "\n".join(sorted([sentence.text for sentence in meeting.sentences], key=len)[-FINGERPRINT:])
+    words = unicodedata.normalize("NFKC", _BETWEEN_WORDS.sub("", longest)).casefold().encode()
+    return frozenset(crc32(text) for text in words.split(b"\n") if text)
+
+
 class _Unreadable(Exception):
-    def __init__(self, zh: str, en: str, meeting: str = "") -> None:
+    def __init__(self, zh: str, en: str, meeting: str = "", meetings: int = 1) -> None:
         super().__init__(zh)
         self.reason = Message(zh, en)
         self.meeting = meeting
+        self.meetings = meetings
 
 
-# ---------------------------------------------------------------------------------------------- file -> cells
-
-
-def _encoding(path: Path) -> str:
-    """Name the encoding by trying; guessing by statistics takes short GBK for other things."""
+def parse_row(row: Row, report: Report, *, times: bool = True) -> Meeting | Rejected:
+    """Turn a row into its meeting, or say why there is none; repairs are counted in ``report``."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise InputError(
-            f"打不开语料文件 {path}（{error.strerror}）；请先运行 scripts/download_data.py，或检查路径。",
-            f"Can't open the corpus file {path} ({error.strerror}); run scripts/download_data.py, or check the path.",
-        ) from None
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        candidates = ["utf-16"]
-    elif head.startswith(codecs.BOM_UTF8):
-        candidates = ["utf-8-sig"]
-    else:
-        candidates = ["utf-8", "gb18030"]
-    for encoding in candidates:
-        try:
-            # An incremental decoder leaves a character that the end of the head cuts in two alone.
-            codecs.getincrementaldecoder(encoding)("strict").decode(head, final=len(head) < _HEAD)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise _undecodable(path, " / ".join(candidates))
+        return parse_meeting(_load(row.content), report, row.number, times=times)
+    except _Unreadable as error:
+        return table.reject(row, error.reason, error.meeting, error.meetings)
 
 
-def _undecodable(path: Path, encodings: str) -> InputError:
-    return InputError(
-        f"{path} 的编码不是 {encodings}，或文件已损坏；请另存为 UTF-8 后重试。",
-        f"{path} is not {encodings}, or it is damaged; save it as UTF-8 and try again.",
-    )
-
-
-def _cells(path: Path, file: Any, report: Report) -> Iterator[tuple[int, str]]:
-    """Yield (row number, cell with a meeting's JSON); rows too short are rejected here."""
-    csv.field_size_limit(1 << 31)
-    header = file.readline()
-    while header and not header.strip():
-        header = file.readline()
-    if not header:
-        raise InputError(f"{path} 是空文件；请重新下载。", f"{path} is empty; download it again.")
-    if header.lstrip().startswith("{"):
-        yield from ((row, line.strip()) for row, line in enumerate(chain([header], file), 1) if line.strip())
-        return
-    # The header alone decides: the cells are full of commas and quotes.
-    delimiter = max("\t,;", key=header.count)
-    columns = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter))]
-    if "content" not in columns:
-        shown = [name[:30] for name in columns[:10]]  # without a header line the first row stands here
-        raise InputError(
-            f"{path} 没有 content 列（找到的列：{', '.join(shown)}）；语料的表头应为 idx 与 content，以制表符分隔。",
-            f"{path} has no content column (found: {', '.join(shown)}); the header should be idx<TAB>content.",
-        )
-    place = columns.index("content")
-    for row, cells in enumerate(csv.reader(file, delimiter=delimiter), 2):
-        if not any(cells):
-            continue
-        if len(cells) <= place:
-            reason = Message(f"只有 {len(cells)} 列", f"has only {len(cells)} columns")
-            report.rejected.append(Rejected(row, "", reason))
-            continue
-        if len(cells) > len(columns) and delimiter == "\t" and cells[place][:1] == "{":
-            yield row, delimiter.join(cells[place : len(cells) - (len(columns) - 1 - place)])  # unquoted, tab inside
-            continue
-        yield row, cells[place]
+# ------------------------------------------------------------------------------------------------- cell -> JSON
 
 
 def _load(cell: str) -> dict[str, Any]:
@@ -210,14 +203,31 @@ def _load(cell: str) -> dict[str, Any]:
     except ValueError:
         value = _load_leniently(cell)
     if not isinstance(value, dict):
-        raise _Unreadable(f"内容是 {type(value).__name__}，不是一个会议", f"content is a {type(value).__name__}")
+        zh, en = _KINDS[type(value)]
+        raise _Unreadable(f"内容是{zh}，不是一个会议", f"content is {en} and no meeting")
+    # Signs of a key that stands twice, which parsers pass over in silence; texts may hold them too.
+    if cell.count('"sentences"') > 1 or cell.count('_ids"') > 3 or cell.count('"meeting_key"') > 1:
+        _load_leniently(cell)
     return value
+
+
+_KINDS: dict[type, tuple[str, str]] = {
+    list: ("数组", "a list"),
+    dict: ("对象", "an object"),
+    str: ("文字", "a text"),
+    bool: ("真假值", "a boolean"),
+    int: ("数字", "a number"),
+    float: ("数字", "a number"),
+    type(None): ("null", "null"),
+}
 
 
 def _load_leniently(cell: str) -> Any:
     """Read JSON with raw tabs and line breaks inside strings, or with half a character in an escape."""
     try:
-        return json.loads(cell, strict=False)
+        return json.loads(cell.strip("\ufeff \t\r\n"), strict=False, object_pairs_hook=unique_keys)
+    except table.KeyTwice as error:
+        raise _Unreadable(f"同一个对象里有重复的键（{error}）", f"ambiguous ({error})") from None
     except (ValueError, RecursionError) as error:
         if len(cell.encode("utf-16-le", "surrogatepass")) // 2 == EXCEL_CELL_LIMIT:  # Excel counts an emoji as two
             raise _Unreadable(
@@ -225,10 +235,11 @@ def _load_leniently(cell: str) -> Any:
                 f"content is exactly {EXCEL_CELL_LIMIT} characters, possibly cut by Excel",
             ) from None
         # A quote that was never closed makes csv take the following rows for a part of this cell.
-        if swallowed := len(_ROW_START.findall(cell)):
+        if (together := table.meetings_in(cell)) > 1:
             raise _Unreadable(
-                f"引号没有配对，后面 {swallowed} 行被并入这一行；请修好这一行",
-                f"a quote is not closed, so {swallowed} following rows run into this one; mend this row",
+                f"{together} 个会议连成了一行（引号没有配对，或缺了换行）；请修好这一行",
+                f"{together} meetings run into one row (a quote not closed, or a line break lost); mend this row",
+                meetings=together,
             ) from None
         raise _Unreadable(f"不是合法的 JSON（{error}）", f"not valid JSON ({error})") from None
 
@@ -242,8 +253,7 @@ def parse_meeting(value: dict[str, Any], report: Report, row: int, *, times: boo
     Raises:
         _Unreadable: the meeting has no usable sentences, or labels that can't be mapped to them.
     """
-    # The file's name in place of a key, or nameless rows of train and dev would pass for one meeting.
-    key = _text(str(value.get("meeting_key") or value.get("meeting_id") or "")) or f"{Path(report.path).stem}-{row}"
+    key = _key(value) or f"{Path(report.path).stem}-{row}"  # or nameless rows of train and dev would pass for one
     sentences, place_of = _sentences(key, value, report, times)
     last = len(sentences)
 
@@ -251,16 +261,20 @@ def parse_meeting(value: dict[str, Any], report: Report, row: int, *, times: boo
         """Map an id of the file to a place; None (and a warning) when nothing has that id."""
         if isinstance(label, dict):
             label = label.get("id")
-        number = label if type(label) is int else _integer(label)
+        number = label if type(label) is int else integer(label)
         found = None if number is None else place_of.get(number)
         if found is None:
-            report.warn(Message(f"{what} 指向不存在的句子", f"{what} points to no sentence"), f"{key}: {label}")
+            kind = Message(f"{what} 指向不存在的句子", f"{what} points to no sentence")
+            report.warn(kind, f"{key}: {_shown(label)}")
         return found
 
     def places(what: str, labels: list[Any]) -> set[int]:
         """Map a list of ``{"id": 5}``; there are hundreds a meeting, nearly always all as they should be."""
         try:
-            return {place_of[item["id"]] for item in labels}
+            ids = [item["id"] for item in labels]
+            if bool in map(type, ids):  # Python takes true for 1
+                raise TypeError
+            return set(map(place_of.__getitem__, ids))
         except (KeyError, TypeError):
             return {found for item in labels if (found := place(item, what))}
 
@@ -273,16 +287,29 @@ def parse_meeting(value: dict[str, Any], report: Report, row: int, *, times: boo
         topics=_topics(key, value.get("topic_segment_ids"), place_of, last, paragraph_ends, place, report),
         paragraph_ends=tuple(sorted(paragraph_ends)),
         action_ids=None if action_ids is None else tuple(sorted(places("action_ids", _list(action_ids)))),
-        candidates=_candidates(value.get("candidate"), place),
+        candidates=_candidates(key, value.get("candidate"), place, report),
     )
+
+
+def _key(value: dict[str, Any]) -> str:
+    """Return the meeting's key, empty where the row has none."""
+    for name in ("meeting_key", "meeting_id"):
+        raw = value.get(name)
+        if raw is None or raw == "":
+            continue
+        if type(raw) not in (str, int):
+            zh, en = _KINDS[type(raw)]
+            raise _Unreadable(f"{name} 应是文字，却是{zh}", f"{name} should be a text and is {en}")
+        if len(key := _text(str(raw))) > _LONGEST_KEY:
+            raise _Unreadable(f"{name} 超过 {_LONGEST_KEY} 个字符", f"{name} has more than {_LONGEST_KEY} characters")
+        return key
+    return ""
 
 
 def _sentences(key: str, value: dict[str, Any], report: Report, times: bool) -> tuple[list[Sentence], dict[int, int]]:
     """Return the sentences and the map from the file's ids to places."""
-    raw = value.get("sentences")
-    if raw is None:
-        raw = value.get("sentence_list")  # the name that the first README of this road used
-    if not isinstance(raw, list) or not raw:
+    raw = value.get("sentences") or value.get("sentence_list")  # the second is the first README's name for it
+    if not isinstance(raw, list):
         raise _Unreadable(f"会议 {key} 没有 sentences", f"meeting {key} has no sentences", key)
     try:
         columns = list(zip(*map(_FIELDS, raw), strict=True))
@@ -291,19 +318,28 @@ def _sentences(key: str, value: dict[str, Any], report: Report, times: bool) -> 
     ids, speakers, texts = map(list, columns)
     if set(map(type, texts)) | set(map(type, speakers)) != {str}:
         report.warn(Message("句子或说话人不是文字，已转成文字", "text or speaker is no string, converted"), key)
-        texts, speakers = (["" if v is None else str(v) for v in values] for values in (texts, speakers))
+        texts, speakers = (
+            [_as_text(key, place, item) for place, item in enumerate(values, 1)] for values in (texts, speakers)
+        )
     starts, ends = (_times(raw, name) if times else [None] * len(raw) for name in ("start_time", "end_time"))
-    texts, speakers = _clean(key, texts, report), _clean(key, speakers, report)
+    texts, speakers = clean_texts(key, texts, report), clean_texts(key, speakers, report)
+    if not any(map(str.strip, texts)):
+        raise _Unreadable(f"会议 {key} 的句子全是空的", f"meeting {key}: all sentences are empty", key)
     sentences = list(map(Sentence, speakers, texts, starts, ends))
 
     count = len(ids)
-    if ids != list(range(1, count + 1)):
-        numbers = [_integer(label) for label in ids]
+    if ids != list(range(1, count + 1)) or bool in map(type, ids):  # Python takes true for 1
+        numbers = list(map(integer, ids))
         if None in numbers or len(set(numbers)) < count:
             raise _Unreadable(
                 f"会议 {key} 的句子 id 有重复或不是整数", f"meeting {key}: sentence ids repeat or are no integers", key
             )
         ids = [number for number in numbers if number is not None]
+        if ids != sorted(ids):
+            # A topic is a run of ids, so their order is the meeting's.
+            report.warn(Message("句子不按 id 排列，已按 id 排序", "sentences not in the order of ids, sorted"), key)
+            pairs = sorted(zip(ids, sentences, strict=True), key=itemgetter(0))
+            ids, sentences = [number for number, _ in pairs], [sentence for _, sentence in pairs]
         if ids != list(range(1, count + 1)):
             report.warn(Message("句子 id 不是 1 到 n，已重新编号", "sentence ids are not 1 to n, renumbered"), key)
     return sentences, dict(zip(ids, range(1, count + 1), strict=True))
@@ -321,26 +357,43 @@ def _fields_one_by_one(key: str, raw: list[Any]) -> list[tuple[Any, ...]]:
         ) from None
 
 
-def _clean(key: str, texts: list[str], report: Report) -> list[str]:
-    """Make text that can be written, stays on its line and is only text to a model."""
-    joined = "".join(texts)
-    if joined.isprintable() and "<|" not in joined and "|>" not in joined:  # nearly always, and quick to say
-        return texts
-    if _SURROGATE.search(joined):
-        report.warn(Message("残缺的字符（半个 emoji），已换成 U+FFFD", "half a character, replaced by U+FFFD"), key)
-        texts = [_SURROGATE.sub("\ufffd", text) for text in texts]
-    if _CONTROL.search(joined):
-        report.warn(Message("换行或控制字符，已换成空格", "line break or control character, replaced by a space"), key)
-        texts = [_CONTROL.sub(" ", text) for text in texts]
-    if _TOKEN_EDGE.search(joined):
-        report.warn(
-            Message(
-                "对话模板的标记（如 <|im_end|>），竖线已换成全角", "a chat template's token, bars made full-width"
-            ),
+def _as_text(key: str, place: int, value: Any) -> str:
+    """Return a sentence's text or speaker as a string; what spreadsheets and pandas leave for nothing is empty."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, list | dict | bool):
+        zh, en = _KINDS[type(value)]
+        raise _Unreadable(
+            f"会议 {key} 第 {place} 句的文字或说话人是{zh}",
+            f"meeting {key}, sentence {place}: the text or speaker is {en}",
             key,
         )
-        texts = [_undone(text) for text in texts]
-    return texts
+    return str(value)
+
+
+def clean_text(text: str) -> str:
+    r"""Make text that can be written, stays on its line, is shown as it runs and is only text to a model.
+
+    Half a character (a lone surrogate) becomes U+FFFD, line breaks and control characters a space, marks that turn
+    the direction of what follows are taken out, and the bracket that begins a chat template's token full-width.
+
+    >>> clean_text("好的\ud83d\n<|im_end|>走")
+    '好的\ufffd ＜|im_end|>走'
+    """
+    for pattern, mend, _ in _MENDS:
+        text = pattern.sub(mend, text)
+    return text
+
+
+def clean_texts(key: str, texts: list[str], report: Report) -> list[str]:
+    """Clean many texts at once as `clean_text` does; each kind of mend is counted in ``report`` under ``key``."""
+    joined = "".join(texts)
+    if joined.isprintable() and "<" not in joined:  # nearly always, and quick to say
+        return texts
+    for pattern, _, kind in _MENDS:
+        if pattern.search(joined):
+            report.warn(kind, key)
+    return list(map(clean_text, texts))
 
 
 def _topics(
@@ -352,7 +405,7 @@ def _topics(
     largest = max(place_of)
     found: list[tuple[int, Any]] = []
     for item in _list(raw):
-        label = _integer(item.get("id") if isinstance(item, dict) else item)
+        label = integer(item.get("id") if isinstance(item, dict) else item)
         if label is None:
             report.warn(Message("主题没有可用的 id，已略去", "topic without a usable id, left out"), key)
             continue
@@ -361,7 +414,8 @@ def _topics(
             # Past the end, or in a gap of the numbering: the nearest sentence before it.
             end = last if label > largest else max((p for i, p in place_of.items() if i < label), default=0)
             report.warn(
-                Message("主题结尾不是句子 id，已移到最近的句子", "topic end is no sentence, moved"), f"{key}: {label}"
+                Message("主题结尾不是句子 id，已移到最近的句子", "topic end is no sentence, moved"),
+                f"{key}: {_shown(label)}",
             )
         if end:
             found.append((end, item))
@@ -386,7 +440,7 @@ def _topics(
             report.warn(
                 Message("主题结尾不在段落结尾，官方评分会忽略它", "topic end is no paragraph end"), f"{key}: {end}"
             )
-        candidates = _candidates(item.get("candidate") if isinstance(item, dict) else None, place)
+        candidates = _candidates(key, item.get("candidate") if isinstance(item, dict) else None, place, report)
         if any(not start <= chosen <= end for candidate in candidates for chosen in candidate.key_sentences):
             kind = Message(
                 "关键句在主题之外，不进入训练目标", "key sentence outside its topic, kept out of training targets"
@@ -396,15 +450,17 @@ def _topics(
     return tuple(topics)
 
 
-def _candidates(raw: Any, place: Any) -> tuple[Candidate, ...]:
+def _candidates(key: str, raw: Any, place: Any, report: Report) -> tuple[Candidate, ...]:
     """Return one Candidate an annotator, blank ones included, so that annotator 2 stays annotator 2."""
+    if any(not isinstance(item, dict) for item in _list(raw)):
+        report.warn(Message("candidate 不是对象，已略去", "candidate is no object, left out"), key)
     return tuple(
         Candidate(
             title=_text(item.get("title")),
             key_sentences=tuple(
                 found for label in _list(item.get("key_sentence")) if (found := place(label, "key_sentence"))
             ),
-            key_words=tuple(word for label in _list(item.get("key_word")) if (word := _text(label))),
+            key_words=tuple(word for label in _list(item.get("key_word")) if (word := _word(label))),
         )
         for item in _list(raw)
         if isinstance(item, dict)
@@ -414,11 +470,17 @@ def _candidates(raw: Any, place: Any) -> tuple[Candidate, ...]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         return ""
-    return _undone(_SURROGATE.sub("\ufffd", " ".join(value.split())))
+    text = " ".join(value.split())
+    return text if text.isprintable() and "<" not in text else " ".join(clean_text(text).split())
 
 
-def _undone(text: str) -> str:
-    return _TOKEN_EDGE.sub(lambda edge: edge.group().replace("|", "｜"), text)
+def _word(label: Any) -> str:
+    return _text(str(label) if type(label) in (int, float) else label)  # 2025 is a key word too
+
+
+def _shown(label: Any) -> str:
+    """Return a label for a message; it may be of any size and depth."""
+    return clean_text(str(label)[:40]) if isinstance(label, str | int | float) else type(label).__name__
 
 
 def _list(value: Any) -> list[Any]:
@@ -427,14 +489,18 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _integer(value: Any) -> int | None:
+def integer(value: Any) -> int | None:
+    """Return the number that an id stands for, None where it is none: 3, 3.0, "3", " 3.0", "３".
+
+    No booleans, and no text that Python alone takes for a number ("1_000", "1e3").
+    """
     if type(value) is int:
         return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return int(number) if number.is_integer() else None
+    if type(value) is float:
+        return int(value) if value.is_integer() else None
+    if isinstance(value, str) and len(value) <= 30 and (found := _INTEGER.fullmatch(value)):
+        return int(found[1])
+    return None
 
 
 def _times(raw: list[dict[str, Any]], name: str) -> list[float | None]:
@@ -454,7 +520,8 @@ def read_gold(path: str | Path) -> list[Meeting]:
     """Return all meetings of a file that is scored against.
 
     Raises:
-        InputError: as `read_meetings`, and for any rejected row, which would make every score a different one.
+        InputError: as `read_meetings`, for any rejected row, which would make every score a different one, and for
+            a file without meetings.
     """
     report = Report()
     meetings = list(read_meetings(path, report, times=False))
@@ -464,5 +531,10 @@ def read_gold(path: str | Path) -> list[Meeting]:
             f"{path} 第 {first.row} 行读不了（{first.reason.zh}）；评分需要完整的标准答案，请先修正。",
             f"{path} row {first.row} can't be read ({first.reason.say('en')}); scoring needs all gold meetings, "
             "mend it first.",
+        )
+    if not meetings:
+        raise InputError(
+            f"{path} 里没有会议；请检查是否给对了标准答案文件。",
+            f"There are no meetings in {path}; is it the file with the gold answers?",
         )
     return meetings
