@@ -30,35 +30,42 @@ class Quote:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One topic: the sentences ``start`` to ``end``, a generated title, and its key sentences."""
+    """One topic: the sentences ``start`` to ``end``, a generated title, and its key sentences.
+
+    ``title`` is empty when the engine said nothing usable; ``edited`` when a person wrote it.
+    """
 
     start: int
     end: int
     title: str
     key_sentences: tuple[Quote, ...] = ()
+    edited: bool = False
 
 
 @dataclass(frozen=True)
 class ActionItem:
-    """Something to be done. The evidence is quoted; ``owner`` and ``due`` are parts of it, derived by rule, or empty.
+    """Something to be done. The evidence is quoted; ``owner`` and ``due`` are derived from it by rule, or empty.
 
-    ``text`` is what the minutes show; it is the quote itself until somebody edits it.
+    The owner is the sentence's speaker or a part of the sentence, the due date a part of it. ``text`` is what the
+    minutes show, the quote itself; once a person has changed text, owner or date, ``edited`` says so.
     """
 
     evidence: Quote
     text: str
     owner: str = ""
     due: str = ""
+    edited: bool = False
 
 
 @dataclass(frozen=True)
 class Minutes:
     """The minutes of one meeting.
 
-    ``title`` is the file's own, or generated (``title_generated``). ``date`` is ISO 8601 or empty. ``engine`` names
-    what generated titles and choices (a model's folder, or ``baseline``). ``keyphrases`` come in order of importance;
-    those that the transcript does not contain are marked by standing in ``generated_keyphrases``.
-    ``chapters`` cover all sentences in order. ``notes`` tell the reader what was repaired or is in doubt.
+    ``title`` is the file's own or a person's, or generated (``title_generated``). ``date`` is ISO 8601 or empty.
+    ``engine`` names what generated titles and choices (a model's folder, or ``baseline``). ``keyphrases`` come in the
+    order of importance; those that the transcript does not contain stand in ``generated_keyphrases`` as well.
+    ``chapters`` cover all sentences in order. ``source`` is the file's name. ``notes`` tell the reader what was
+    repaired or is in doubt.
     """
 
     title: str

@@ -1,0 +1,162 @@
+"""From a recording to minutes, with an engine that says what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from minutes.conftest import TASK_OF, Scripted
+from mug.corpus import Report, read_meetings
+from mug.errors import Message
+from mug.generation.baseline import BaselineEngine
+from mug.meeting import Candidate, Meeting, Sentence, Topic
+from mug.minutes.checks import verify
+from mug.minutes.model import ActionItem, Chapter, Participant, Quote
+from mug.minutes.pipeline import make_minutes, participants_of, predict
+from mug.transcripts.recording import Recording
+
+
+def test_minutes_hold_what_the_engine_chose(minutes):
+    assert (minutes.title, minutes.title_generated, minutes.date) == ("春游安排", True, "2025-03-07")
+    assert minutes.chapters == (
+        Chapter(1, 3, "定春游地点", (Quote(1, "先定春游地点。"), Quote(2, "去湿地公园吧。"))),
+        Chapter(4, 6, "定春游时间", (Quote(5, "下周五。"),)),
+    )
+    assert minutes.summary == (Quote(2, "去湿地公园吧。"), Quote(5, "下周五。"))
+    text = "我来订大巴，周三之前把报价发群里。"
+    assert minutes.action_items == (ActionItem(Quote(6, text), text, owner="乙", due="周三之前"),)
+    assert minutes.keyphrases == ("春游", "AI", "湿地公园")
+    assert minutes.generated_keyphrases == ("AI",)
+    assert minutes.participants == (Participant("甲", 3, 12.0), Participant("乙", 3, 12.0))
+    assert (minutes.engine, minutes.source) == ("一个模型", "春游.vtt")
+
+
+def test_the_files_own_title_stands(recording, scripted):
+    made = make_minutes(replace(recording, title="周例会"), scripted, engine_name="x")
+    assert (made.title, made.title_generated) == ("周例会", False)
+
+
+def test_three_rounds_and_a_topics_prompts_side_by_side(recording, scripted):
+    make_minutes(recording, scripted, engine_name="x")
+    assert [[TASK_OF[sample.instruction] for sample in call] for call in scripted.calls] == [
+        ["topic_segmentation", "keyphrase_extraction", "action_item_detection"],
+        ["title_generation", "extractive_summary"] * 2,
+        ["session_summary", "title_generation"],
+    ]
+    assert [sample.topic for sample in scripted.calls[1]] == [3, 3, 6, 6]
+
+
+def test_the_engine_never_sees_the_labels(recording, scripted):
+    """The same prompts and minutes whether the row was labelled or not."""
+    topics = (Topic(1, 1, (Candidate("标注的标题", (1,)),)), Topic(2, 6, (Candidate("另一个", (6,)),)))
+    whole = (Candidate(key_sentences=(6,), key_words=("标注",)),)
+    labelled = replace(recording.meeting, topics=topics, action_ids=(1, 2), candidates=whole)
+    plain = make_minutes(recording, scripted, engine_name="x")
+    again = Scripted(
+        topic_segmentation=["1"],
+        keyphrase_extraction=["春游、ＡＩ、湿地公园"],
+        action_item_detection=["6"],
+        title_generation=["定春游地点", "定春游时间", "春游安排"],
+        extractive_summary=["1, 2", "2"],
+        session_summary=["2, 3"],
+    )
+    assert make_minutes(replace(recording, meeting=labelled), again, engine_name="x") == plain
+    assert [[(s.instruction, s.input, s.output) for s in call] for call in again.calls] == [
+        [(s.instruction, s.input, s.output) for s in call] for call in scripted.calls
+    ]
+
+
+def test_gold_topics_in_place_of_predicted_ones(recording):
+    engine = Scripted(title_generation=["一", "二", "全"], extractive_summary=["1", "无"], session_summary=["1"])
+    topics = (Topic(1, 2, (Candidate("标注", (2,)),)), Topic(3, 6))
+    found = predict(recording.meeting, engine, topics=topics)
+    assert [(t.start, t.end, t.candidates) for t in found.meeting.topics] == [
+        (1, 2, (Candidate("一", (1,)),)),
+        (3, 6, (Candidate("二", ()),)),
+    ]
+    assert (found.summary, found.keyphrases, found.meeting.action_ids) == ((1,), (), ())
+
+
+def test_progress_tells_each_stage_from_0_to_all(recording, scripted):
+    told = []
+    make_minutes(recording, scripted, engine_name="x", progress=lambda *state: told.append(state))
+    assert [(stage, total) for stage, done, total in told if done == 0] == [
+        ("topics", 3),
+        ("titles", 4),
+        ("summary", 2),
+    ]
+    assert [done for stage, done, _ in told if stage == "titles"] == [0, 1, 2, 3, 4]
+
+
+def test_progress_may_stop_the_work(recording, scripted):
+    def stop(stage, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_minutes(recording, scripted, engine_name="x", progress=stop)
+    assert scripted.calls == []
+
+
+def test_nonsense_answers_still_give_minutes_that_pass_the_check(recording):
+    engine = Scripted(
+        topic_segmentation=["没有"],
+        keyphrase_extraction=["\ud83d坏\x00字"],
+        action_item_detection=["第99句"],
+        title_generation=["……", "<think>没想完"],
+        extractive_summary=[""],
+    )
+    made = make_minutes(recording, engine, engine_name="x")
+    assert [(c.start, c.end, c.title, c.key_sentences) for c in made.chapters] == [(1, 6, "", ())]
+    assert (made.title, made.summary, made.action_items) == ("", (), ())
+    assert made.keyphrases == ("\ufffd坏 字",) == made.generated_keyphrases
+    lost = next(note for note in made.notes if "用不上" in note.zh)
+    assert lost.zh.startswith("2 个回答")
+    assert Message("1 章没有得到可用的标题。", "1 chapters got no usable title.") in made.notes
+
+
+def test_talking_time_until_the_next_sentence_where_ends_are_missing():
+    sentences = [
+        Sentence("甲", "一", 0.0),
+        Sentence("乙", "二", 4.0),
+        Sentence("甲", "三", 5.0),
+        Sentence("甲", "四", 9.5),
+    ]
+    assert participants_of(sentences) == ((Participant("甲", 3, 8.5), Participant("乙", 1, 1.0)), True)
+
+
+def test_no_times_no_talking_time():
+    sentences = [Sentence("甲", "一"), Sentence("乙", "二"), Sentence("乙", "三")]
+    assert participants_of(sentences) == ((Participant("乙", 2, None), Participant("甲", 1, None)), False)
+
+
+def test_a_meeting_of_one_sentence_without_times():
+    made = make_minutes(
+        Recording(Meeting("T", (Sentence("", "嗯。"),), paragraph_ends=(1,)), "t"),
+        BaselineEngine(),
+        engine_name="baseline",
+    )
+    assert [(c.start, c.end) for c in made.chapters] == [(1, 1)]
+    assert made.participants == (Participant("", 1, None),)
+
+
+def _recordings(path):
+    return [Recording(meeting, "corpus") for meeting in read_meetings(path, Report())]
+
+
+def test_the_sample_meetings_go_through(sample_corpus):
+    for recording in _recordings(sample_corpus / "dev.csv"):
+        made = make_minutes(recording, BaselineEngine(), engine_name="baseline")
+        verify(made)
+        assert len(made.sentences) == len(recording.meeting.sentences)
+        assert made.summary and made.keyphrases and all(c.title and c.key_sentences for c in made.chapters)
+        assert made.generated_keyphrases == ()
+
+
+def test_the_real_meetings_go_through(shared):
+    found = {}
+    for recording in _recordings(shared / "data" / "real_dev3.csv"):
+        made = make_minutes(recording, BaselineEngine(), engine_name="baseline")
+        found[recording.meeting.key] = made
+    assert {key: len(made.sentences) for key, made in found.items()} == {"M0115": 1181, "M0112": 976, "M4028": 936}
+    assert [item.evidence.place for item in found["M0115"].action_items] == [715]

@@ -1,0 +1,169 @@
+"""The command line from a transcript, a folder or a gold CSV to its files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import summarize_meeting
+from mug.generation.baseline import BaselineEngine
+from mug.minutes.json_format import minutes_of
+
+TXT = "张三: 先定春游地点。\n李四: 去湿地公园吧。\n张三: 那李四你周三之前把报价发给我。\n李四: 好。\n"
+
+
+@pytest.fixture
+def transcript(tmp_path):
+    path = tmp_path / "周会.txt"
+    path.write_text(TXT, "utf-8")
+    return path
+
+
+def test_without_output_markdown_and_html_lie_beside_the_transcript(run, transcript):
+    done = run(summarize_meeting, transcript)
+    assert (done.status, done.err) == (0, "")
+    assert {path.name for path in transcript.parent.iterdir()} == {"周会.txt", "周会.minutes.md", "周会.minutes.html"}
+    assert "没有给出模型" in done.out and "1 个行动项" in done.out
+    page = (transcript.parent / "周会.minutes.md").read_text("utf-8")
+    assert "| 那李四你周三之前把报价发给我。 | 李四（推导） | 周三之前（推导） | [张三](#s3) |" in page
+    assert "没有使用模型：由基线规则（baseline）" in page
+
+
+def test_every_output_by_its_ending(run, transcript, tmp_path):
+    outputs = [tmp_path / "out" / f"x.{ending}" for ending in ("md", "html", "docx", "json")]
+    done = run(
+        summarize_meeting, transcript, *(part for path in outputs for part in ("--output", path)), "--lang", "en"
+    )
+    assert done.status == 0 and "Written: " in done.out
+    assert [path.read_bytes()[:2] for path in outputs] == [b"# ", b"<!", b"PK", b"{\n"]
+    minutes = minutes_of(json.loads(outputs[3].read_text("utf-8")))
+    assert [sentence.text for sentence in minutes.sentences][2] == "那李四你周三之前把报价发给我。"
+    assert (minutes.engine, minutes.source) == ("baseline", "周会.txt")
+    assert "## Action items" in outputs[0].read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--output", "x.pdf"], "不认识输出 x.pdf 的后缀"),
+        (["--output", "{input}"], "不认识输出"),
+    ],
+)
+def test_a_wrong_output_is_refused_before_the_work(run, transcript, monkeypatch, arguments, sentence):
+    monkeypatch.setattr(BaselineEngine, "generate", None)
+    done = run(summarize_meeting, transcript, *(part.format(input=transcript) for part in arguments))
+    assert done.status == 2 and sentence in done.err and len(done.err.strip().splitlines()) == 1
+
+
+def test_the_input_is_not_overwritten(run, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("{}")
+    done = run(summarize_meeting, path, "--output", path)
+    assert done.status == 2 and "会覆盖输入" in done.err
+    assert path.read_text() == "{}"
+
+
+def test_a_bad_file_gives_one_sentence(run, tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"\x00\x01")
+    done = run(summarize_meeting, tmp_path / "bad.txt")
+    assert done.status == 2 and len(done.err.strip().splitlines()) == 1 and "bad.txt" in done.err
+    assert not list(tmp_path.glob("*.md"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--backend", "vllm"],
+        ["--backend", "transformers"],
+        ["--backend", "api"],
+        ["--formats", "md,pdf"],
+        ["--score"],
+    ],
+)
+def test_wrong_arguments_leave_with_2(run, transcript, arguments):
+    assert run(summarize_meeting, transcript, *arguments).status == 2
+
+
+def test_a_folder(run, transcript, tmp_path):
+    (transcript.parent / "坏.txt").write_bytes(b"\x00\x01")
+    (transcript.parent / "说明.md").write_text("x")
+    output = tmp_path / "minutes"
+    done = run(summarize_meeting, transcript.parent, "--output", output, "--formats", "html,json")
+    assert done.status == 1 and done.err == ""
+    assert "略过：" in done.out and "说明.md" in done.out
+    assert "[1/2] 周会.txt  " in done.out and "4 句，1 章，1 个行动项" in done.out
+    assert "[2/2] 坏.txt  失败：" in done.out
+    assert "完成 1，先前已完成 0，失败 1" in done.out
+    assert {path.name for path in output.iterdir()} == {".minutes_state.json", "周会.html", "周会.json"}
+    (transcript.parent / "坏.txt").unlink()
+    done = run(summarize_meeting, transcript.parent, "--output", output, "--formats", "html,json")
+    assert done.status == 0 and "[1/1] 周会.txt  先前已完成，略过" in done.out
+
+
+def test_a_folders_output_is_another_folder(run, transcript, tmp_path):
+    for output in (transcript.parent, transcript, tmp_path / "minutes.html"):
+        done = run(summarize_meeting, transcript.parent, "--output", output)
+        assert done.status == 2 and "应是另一个文件夹" in done.err
+    assert [path.name for path in transcript.parent.iterdir()] == ["周会.txt"]
+
+
+def test_formats_of_outputs_that_are_not_named(run, transcript):
+    assert run(summarize_meeting, transcript, "--formats", "json").status == 0
+    assert {path.name for path in transcript.parent.iterdir()} == {"周会.txt", "周会.minutes.json"}
+
+
+def test_scores_of_a_gold_file(run, sample_corpus, tmp_path):
+    done = run(summarize_meeting, sample_corpus / "dev.csv", "--score", "--output", tmp_path / "scores.json")
+    assert done.status == 0, done.err
+    found = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    assert found["settings"]["engine"]["engine"] == "baseline"
+    for track, one in found["end_to_end"].items():
+        line = next(line for line in done.out.splitlines() if line.startswith(track))
+        assert f"{100 * one['scores']['score']:.2f}" in line
+        assert line.endswith("*") == (track in found["gold_topics"])
+    assert "不能与官方得分相比" in done.out
+
+
+def test_an_interruption_is_one_sentence(run, transcript, monkeypatch):
+    def stopped(self, samples):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BaselineEngine, "generate", stopped)
+    done = run(summarize_meeting, transcript)
+    assert done.status == 1 and done.err.startswith("已中断")
+    assert [path.name for path in transcript.parent.iterdir()] == ["周会.txt"]
+
+
+def test_a_disk_that_can_not_be_written(run, transcript, tmp_path):
+    (tmp_path / "file").write_text("x")
+    done = run(summarize_meeting, transcript, "--output", tmp_path / "file" / "x.md")
+    assert done.status == 1 and done.err.startswith("写不了结果")
+
+
+def test_a_models_answers_outlive_a_stop_and_go_when_the_work_is_done(run, transcript, tmp_path, monkeypatch):
+    """A stand-in for a served model that answers as the baseline does, and is stopped after four answers."""
+    asked = []
+
+    class Served(BaselineEngine):
+        name = "api"
+        stop_after = 4
+
+        def generate(self, samples):
+            for index, completion in super().generate(samples):
+                if len(asked) == self.stop_after:
+                    raise KeyboardInterrupt
+                asked.append(samples[index].id)
+                yield index, completion
+
+    monkeypatch.setattr(summarize_meeting, "load", lambda *_: (Served(), {"engine": "api"}))
+    server = ["--api_base", "http://127.0.0.1:1/v1", "--api_model", "qwen"]
+    command = [transcript, *server, "--output", tmp_path / "x.json"]
+    assert run(summarize_meeting, *command).status == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"周会.txt", ".x.json.answers.jsonl"}
+    Served.stop_after = 99
+    assert run(summarize_meeting, *command).status == 0
+    assert len(asked) == len(set(asked)) == 7  # three rounds: 3, 2 and 2 prompts
+    assert {path.name for path in tmp_path.iterdir()} == {"周会.txt", "x.json"}
+    minutes = minutes_of(json.loads((tmp_path / "x.json").read_text("utf-8")))
+    assert minutes.engine == "qwen (127.0.0.1)"
