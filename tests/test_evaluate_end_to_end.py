@@ -237,7 +237,7 @@ def test_two_evaluations_are_compared_figure_by_figure_with_intervals(score, per
         for key, found in figures.items():
             assert found["difference"] == pytest.approx(ours[key] - theirs[key], abs=1e-12)
             assert found["low"] <= found["difference"] <= found["high"]
-        assert figures["score"]["high"] < 0  # the rules are worse than the targets, and that is no accident
+        assert figures["score"]["high"] <= 0  # the rules are never better than the targets
     assert f"与 {perfect} 之差" in (tmp_path / "r.md").read_text("utf-8")
 
 
