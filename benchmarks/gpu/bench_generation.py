@@ -92,7 +92,7 @@ def one_by_one(engine: TransformersEngine, samples: list[Sample], seconds: float
     for index in random.Random(0).sample(range(len(samples)), len(samples)):
         if time.perf_counter() - started > seconds:
             break
-        done[index] = engine._complete([engine.encode(samples[index])])[0]
+        done[index] = engine._complete([[engine.encode(samples[index])]])[0]
     return done
 
 

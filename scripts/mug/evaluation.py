@@ -6,19 +6,20 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from mug import tokens
+from mug import conversations, tokens
 from mug.errors import InputError
-from mug.generation.base import Completion, user_message
+from mug.generation.base import Completion
 from mug.meeting import Meeting
 from mug.metrics import bootstrap, keyphrases, llamafactory, official
 from mug.metrics.submission import as_list
-from mug.tasks import TASKS, answers
+from mug.tasks import LAYOUTS, answers
 from mug.tasks.base import Answer, Options, Sample, Split, Task
 from mug.tasks.extractive_summary import KeySentences
+from mug.tasks.shared import as_input
 
 TRACK_OF = {
     "title_generation": "topic_title_generation",
@@ -64,6 +65,8 @@ def options_of(data_path: Path) -> Options:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         folder = saved.pop("tokenizer")
+        for known_by_the_rows in ("layout", "needs_tree"):
+            saved.pop(known_by_the_rows, None)
         return Options(count=tokens.tokenizer_counter(folder) if folder else tokens.estimate, **saved)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -73,10 +76,10 @@ def options_of(data_path: Path) -> Options:
 
 
 def items(rows: Sequence[Mapping[str, Any]], options: Options) -> list[Item]:
-    """Turn Alpaca rows into items; the instruction tells the task."""
-    tasks = {name: task(options) for name, task in TASKS.items()}
-    by_instruction: dict[str, Task] = {task.instruction: task for task in tasks.values()}
-    by_instruction |= {task.ask_text: task for task in tasks.values() if isinstance(task, KeySentences)}
+    """Turn Alpaca rows into items; the instruction tells the task. A conversation of train gives one a question."""
+    tasks = [task(options) for layout in LAYOUTS.values() for task in layout.values()]
+    by_instruction: dict[str, Task] = {task.instruction: task for task in tasks}
+    by_instruction |= {task.ask_text: task for task in tasks if isinstance(task, KeySentences)}
     return [
         Item(
             Sample(
@@ -87,11 +90,20 @@ def items(rows: Sequence[Mapping[str, Any]], options: Options) -> list[Item]:
                 references=tuple(refs)
                 if isinstance(refs := row.get("references"), list) and refs
                 else (row["output"],),
+                history=tuple((said, answered) for said, answered in row.get("history") or ()),
             ),
             by_instruction.get(row["instruction"]),
         )
-        for number, row in enumerate(rows, 1)
+        for number, row in enumerate(chain.from_iterable(map(conversations.questions, rows)), 1)
     ]
+
+
+Prompt = tuple[tuple[tuple[str, str], ...], str, str]
+
+
+def prompt(sample: Sample) -> Prompt:
+    """Return all that a sample shows to a model."""
+    return sample.history, sample.instruction, sample.input
 
 
 def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> list[Item]:
@@ -100,19 +112,19 @@ def join_gold(found: Sequence[Item], gold: Sequence[Meeting], source: str) -> li
     Raises:
         InputError: an item's prompt comes from none of these meetings under the options that it was made with.
     """
-    known: dict[tuple[str, str], tuple[Meeting, Sample]] = {}
+    known: dict[Prompt, tuple[Meeting, Sample]] = {}
     tasks = {item.task.name: item.task for item in found if item.task}
     for split in SPLITS:
         for task, meeting in product(tasks.values(), gold):
             for sample in task.samples(meeting, split):
                 if isinstance(sample, Sample):
-                    known.setdefault((sample.instruction, sample.input), (meeting, sample))
-        if all((item.sample.instruction, item.sample.input) in known for item in found):
+                    known.setdefault(prompt(sample), (meeting, sample))
+        if all(prompt(item.sample) in known for item in found):
             break
     joined: list[Item] = []
     missing: list[str] = []
     for item in found:
-        hit = known.get((item.sample.instruction, item.sample.input))
+        hit = known.get(prompt(item.sample))
         if hit is None:
             missing.append(item.sample.id)
             continue
@@ -246,10 +258,10 @@ def incomplete(found: Sequence[Item], gold: Sequence[Meeting]) -> dict[str, set[
     Their missing answers would count as empty ones and make the official figures too low.
     """
     tasks = {item.task.name: item.task for item in found if item.task}
-    asked: dict[tuple[str, str], set[str]] = defaultdict(set)
+    asked: dict[tuple[str, str], set[Prompt]] = defaultdict(set)
     for item in found:
         if item.task:
-            asked[item.task.name, item.meeting].add(user_message(item.sample))
+            asked[item.task.name, item.meeting].add(prompt(item.sample))
     cut: dict[str, set[str]] = defaultdict(set)
     for name, task in tasks.items():
         touched = {key for other, key in asked if TRACK_OF[other] == TRACK_OF[name]}
@@ -257,8 +269,7 @@ def incomplete(found: Sequence[Item], gold: Sequence[Meeting]) -> dict[str, set[
             if meeting.key not in touched:
                 continue
             whole = (
-                {user_message(made) for made in task.samples(meeting, split) if isinstance(made, Sample)}
-                for split in SPLITS
+                {prompt(made) for made in task.samples(meeting, split) if isinstance(made, Sample)} for split in SPLITS
             )
             if not any(prompts <= asked[name, meeting.key] for prompts in whole):
                 cut[TRACK_OF[name]].add(meeting.key)
@@ -330,7 +341,7 @@ def as_row(one: Scored) -> dict[str, Any]:
         "id": sample.id,
         "task": one.item.task.name if one.item.task else None,
         "meeting": one.item.meeting or None,
-        "input": sample.input,
+        "input": as_input(sample),
         "label": sample.output,
         "references": list(sample.references),
         "raw": one.completion.text,

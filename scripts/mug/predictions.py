@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,11 +21,19 @@ from mug.errors import InputError
 from mug.generation.base import Completion, user_message
 from mug.tasks.base import Sample
 
+LONGEST_ANSWER = 50_000
+"""Characters that an answer of a given file may have; 8,192 tokens of any language are fewer. Segmentation into words
+takes time with the square of what no dictionary knows, so a file of megabytes in one answer would never end."""
+
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 def prompts_digest(samples: Sequence[Sample]) -> str:
     """Return a digest of all prompts in order."""
     digest = hashlib.sha256()
     for sample in samples:
+        for turn in chain.from_iterable(sample.history):
+            digest.update(turn.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(user_message(sample).encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()[:16]
 
@@ -49,7 +58,7 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
         rows = [json.loads(line) for line in lines]
         found = dict(rows[0]["fingerprint"])
         done = _by_index(rows)
-    except (ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"答案文件 {path} 已损坏（{error}）；请删除它后重新运行。",
             f"The answers file {path} is damaged ({error}); delete it and run again.",
@@ -67,7 +76,17 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
 
 
 def _by_index(rows: list[dict[str, Any]]) -> dict[int, Completion]:
-    return {row["index"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows[1:]}
+    return {_kind(row["index"], int): _completion(row) for row in rows[1:]}
+
+
+def _completion(row: dict[str, Any]) -> Completion:
+    return Completion(_kind(row["raw"], str), _kind(row["finish"], str), _kind(row["tokens"], int))
+
+
+def _kind(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise TypeError(f"{str(value)[:40]!r} in place of {kind.__name__}")
+    return value
 
 
 def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
@@ -88,15 +107,15 @@ def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
             f"打不开预测文件 {path}（{error.strerror}）；请检查路径。",
             f"Can't open the predictions file {path} ({error.strerror}); check the path.",
         ) from None
-    except ValueError as error:  # UnicodeDecodeError is one too
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError too
         raise InputError(
             f"{path} 不是完整的 UTF-8 JSONL（{error}）；请重新生成。",
             f"{path} is no complete UTF-8 JSONL ({error}); make it again.",
         ) from None
     if rows and isinstance(rows[0], dict) and "fingerprint" in rows[0]:
-        return _ours(path, rows, samples)
+        return _of_some_length(path, _ours(path, rows, samples))
     if rows and all(isinstance(row, dict) and {"predict", "label"} <= row.keys() for row in rows):
-        return _llamafactorys(path, rows, samples)
+        return _of_some_length(path, _llamafactorys(path, rows, samples))
     raise InputError(
         f"{path} 既不是 evaluate.py 的答案文件，也不是 LLaMA-Factory 的 generated_predictions.jsonl；"
         "提交格式的文件请用 scripts/score_submission.py 评分。",
@@ -105,11 +124,23 @@ def read_given(path: Path, samples: Sequence[Sample]) -> list[Completion]:
     )
 
 
+def _of_some_length(path: Path, completions: list[Completion]) -> list[Completion]:
+    for number, completion in enumerate(completions, 1):
+        if len(completion.text) > LONGEST_ANSWER:
+            raise InputError(
+                f"{path} 第 {number} 个答案有 {len(completion.text)} 个字符，超过 {LONGEST_ANSWER}，"
+                "不会是模型的答案；请检查文件。",
+                f"Answer {number} of {path} has {len(completion.text)} characters, more than {LONGEST_ANSWER}; no "
+                "model says so much. Check the file.",
+            )
+    return completions
+
+
 def _ours(path: Path, rows: list[dict[str, Any]], samples: Sequence[Sample]) -> list[Completion]:
     try:
         prompts = rows[0]["fingerprint"].get("prompts")
         done = _by_index(rows)
-    except (KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"答案文件 {path} 已损坏（{error}）；请重新评测。",
             f"The answers file {path} is damaged ({error}); evaluate again.",

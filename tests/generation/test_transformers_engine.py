@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def batches(engine, monkeypatch) -> list[list[int]]:
     complete = engine._complete
 
     def watched(prompts):
-        seen.append(list(map(len, prompts)))
+        seen.append([len(prompt) for family in prompts for prompt in family])
         return complete(prompts)
 
     monkeypatch.setattr(engine, "_complete", watched)
@@ -71,8 +72,8 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_all_answers_come(
     complete, tried = engine._complete, []
 
     def small_card(prompts):
-        tried.append(len(prompts))
-        if len(prompts) > 2:
+        tried.append(sum(map(len, prompts)))
+        if tried[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return complete(prompts)
 
@@ -124,3 +125,47 @@ def test_a_base_in_four_bits_answers_and_goes_under_a_name_of_its_own(engine, sa
     assert any(isinstance(module, Linear4bit) for module in small.model.modules())
     assert small.fingerprint != engine.fingerprint  # its answers do not go on in the other's file
     assert sorted(index for index, _ in small.generate(samples[:3])) == [0, 1, 2]
+
+
+@pytest.fixture
+def families(samples) -> list[Sample]:
+    """Three questions about each of two transcripts, and two prompts of their own between them."""
+    asked = ["标题是什么？", "请选出关键句，按从小到大的顺序输出编号。", "关键词"]
+    made = [
+        Sample(f"{place}/{question}", question, "", history=((samples[place].input, "好的。"),))
+        for question in asked
+        for place in (0, 5)
+    ]
+    return [made[0], samples[1], *made[1:4], samples[2], *made[4:]]
+
+
+def test_what_prompts_begin_with_is_read_once_and_the_answers_stay_the_same(engine, families, monkeypatch):
+    apart = {i: next(iter(engine.generate([sample])))[1] for i, sample in enumerate(families)}
+    read: list[int] = []
+    forward = engine.model.forward
+
+    @wraps(forward)  # generate() looks at the names of its parameters
+    def counted(*args, **kwargs):
+        read.append(int(kwargs["input_ids"].shape[1]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(engine.model, "forward", counted)
+    together = dict(engine.generate(families))
+    assert together == apart
+    longest = max(len(engine.encode(sample)) for sample in families)
+    assert longest - 60 < read[0] < longest  # the trunks
+    assert read[1] < 60  # the questions
+
+
+def test_a_family_that_does_not_fit_is_divided(engine, families, monkeypatch):
+    whole = dict(engine.generate(families))
+    complete = engine._complete
+
+    def small_card(prompts):
+        if sum(map(len, prompts)) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return complete(prompts)
+
+    monkeypatch.setattr(engine, "_complete", small_card)
+    monkeypatch.setattr(engine, "batch_tokens", engine.batch_tokens)
+    assert dict(engine.generate(families)) == whole

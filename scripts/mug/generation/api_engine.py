@@ -33,7 +33,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mug.errors import InputError
-from mug.generation.base import Completion, user_message
+from mug.generation.base import Completion, messages
 from mug.tasks.base import SYSTEM, Sample
 
 KEY_VARIABLES = ("MUG_API_KEY", "OPENAI_API_KEY")
@@ -125,7 +125,15 @@ class ApiEngine:
         # A proxy of the environment is meant for the world outside, not for a server on this machine.
         local = urlsplit(self.base_url).hostname in ("127.0.0.1", "localhost", "::1")
         limits = httpx.Limits(max_connections=None)
-        with httpx.Client(timeout=self.timeout, trust_env=not local, limits=limits) as client:
+        try:
+            made = httpx.Client(timeout=self.timeout, trust_env=not local, limits=limits)
+        except (ValueError, ImportError, httpx.InvalidURL) as error:  # without its text: a proxy may hold a password
+            raise InputError(
+                f"环境变量里的代理用不了（{type(error).__name__}）；请检查 HTTP_PROXY、HTTPS_PROXY、ALL_PROXY。",
+                f"The proxy of the environment can't be used ({type(error).__name__}); check HTTP_PROXY, HTTPS_PROXY "
+                "and ALL_PROXY.",
+            ) from None
+        with made as client:
             try:
                 for _ in range(min(self.concurrency, len(samples))):
                     # Daemons, not an executor's threads: the interpreter waits for those when it leaves, and a request
@@ -144,10 +152,7 @@ class ApiEngine:
         body = json.dumps(
             {
                 "model": self.model,
-                "messages": [
-                    {"role": "system", "content": SYSTEM},
-                    {"role": "user", "content": user_message(sample)},
-                ],
+                "messages": [{"role": "system", "content": SYSTEM}, *messages(sample)],
                 "temperature": 0,
                 "max_tokens": self.max_new_tokens,
             }

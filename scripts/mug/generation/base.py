@@ -33,3 +33,11 @@ class Engine(Protocol):
 def user_message(sample: Sample) -> str:
     """Return the user's turn exactly as LLaMA-Factory's Alpaca converter makes it in training."""
     return f"{sample.instruction}\n{sample.input}" if sample.input else sample.instruction
+
+
+def messages(sample: Sample) -> list[dict[str, str]]:
+    """Return the turns of a prompt in order, the question last; the system prompt is the engine's."""
+    turns: list[dict[str, str]] = []
+    for question, answer in sample.history:
+        turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return [*turns, {"role": "user", "content": user_message(sample)}]

@@ -14,7 +14,7 @@ from llamafactory.data.template import Template, get_template_and_fix_tokenizer
 from llamafactory.hparams import DataArguments
 from transformers import PreTrainedTokenizerBase
 
-from mug.generation.base import Completion, user_message
+from mug.generation.base import Completion, messages
 from mug.generation.model_folder import ADAPTER_WEIGHTS, ModelFolder
 from mug.tasks.base import SYSTEM, Sample
 
@@ -29,8 +29,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase, name: str) -> Template:
 
 def encode(template: Template, tokenizer: PreTrainedTokenizerBase, sample: Sample) -> list[int]:
     """Return the prompt's token ids, those before the answer in training."""
-    messages = [{"role": "user", "content": user_message(sample)}, {"role": "assistant", "content": ""}]
-    prompt, _ = template.encode_oneturn(tokenizer, messages)
+    prompt, _ = template.encode_oneturn(tokenizer, [*messages(sample), {"role": "assistant", "content": ""}])
     return prompt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,8 @@ def tell(lang: str, folder: ModelFolder) -> None:
         return
     zh, en = f"基座：{folder.base}；适配器：{folder.adapter}", f"Base: {folder.base}; adapter: {folder.adapter}"
     print(Message(zh, en).say(lang))
+    for remark in folder.remarks:
+        print(remark.say(lang), file=sys.stderr)
     if folder.checkpoints:
         names = "、".join(folder.checkpoints)
         zh, en = f"可用的 checkpoint：{names}；取最新的一个", f"Usable checkpoints: {names}; the newest is taken"

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mug.errors import InputError
+from mug.errors import InputError, Message
+from mug.generation.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, check_fit, read_adapter_config
+from mug.generation.weights import is_complete, is_whole_model, pickles, read_object, refuse_code
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+__all__ = ["ADAPTER_WEIGHTS", "ModelFolder", "resolve"]
+
+_HUB_ID = re.compile(r"[\w-][\w.-]{0,95}(/[\w-][\w.-]{0,95})?")
+# "folder/name" in one of these is a path of the project, not a hub's "owner/name".
+_PROJECT_FOLDERS = ("configs", "data", "dataset", "models", "outputs")
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Where to load from: ``base`` alone, or ``adapter`` on it; ``checkpoints`` lists the complete ones found."""
+    """Where to load from: ``base`` alone, or ``adapter`` on it; ``checkpoints`` lists the complete ones found.
+
+    ``remarks`` are what the user should know and may have meant.
+    """
 
     base: str
     adapter: Path | None = None
     checkpoints: tuple[str, ...] = ()
+    remarks: tuple[Message, ...] = ()
 
 
 def resolve(path: Path, base_model: str | None = None) -> ModelFolder:
@@ -33,30 +39,29 @@ def resolve(path: Path, base_model: str | None = None) -> ModelFolder:
         base_model: the base of an adapter; without it the one that adapter_config.json names.
 
     Raises:
-        InputError: none of these is there, the weights are missing or cut, they are pickles, or the adapter was
-            trained on a base of another size.
+        InputError: none of these is there, the weights are missing or cut, they are pickles, they bring code of their
+            own, or the adapter does not fit the base.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(
             f"没有模型文件夹 {path}；请检查 --model_path，或先运行训练。",
             f"There is no model folder {path}; check --model_path, or train first.",
         )
-    if (path / "adapter_config.json").exists() and _complete(path / ADAPTER_WEIGHTS):
+    if (path / ADAPTER_CONFIG).exists() and is_complete(path / ADAPTER_WEIGHTS):
         return _adapter(path, base_model, ())
-    if _whole_model(path):
-        return ModelFolder(str(path))
+    if is_whole_model(path):
+        return _model(path, ())
     numbered = sorted(
         (int(match.group(1)), folder)
         for folder in path.glob("checkpoint-*")
-        if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name))
+        if (match := re.fullmatch(r"checkpoint-(\d+)", folder.name)) and folder.is_dir()
     )
-    usable = [folder for _, folder in numbered if _whole_adapter(folder) or _whole_model(folder)]
+    usable = [folder for _, folder in numbered if _whole_adapter(folder) or is_whole_model(folder)]
     if usable:
         names = tuple(folder.name for folder in usable)
-        if _whole_adapter(usable[-1]):
-            return _adapter(usable[-1], base_model, names)
-        return ModelFolder(str(usable[-1]), None, names)  # a full fine-tuning
-    if any(path.glob("*.bin")) or any(path.glob("*.pt")):
+        newest = usable[-1]
+        return _adapter(newest, base_model, names) if _whole_adapter(newest) else _model(newest, names)
+    if any(pickles(folder) for folder in (path, *(folder for _, folder in numbered))):
         raise InputError(
             f"{path} 里只有 pickle 权重（.bin/.pt），加载它们等于运行其中的代码；请改用 safetensors 权重。",
             f"{path} holds pickle weights only (.bin/.pt), and loading them runs code; use safetensors weights.",
@@ -69,88 +74,74 @@ def resolve(path: Path, base_model: str | None = None) -> ModelFolder:
     )
 
 
+def _model(folder: Path, checkpoints: tuple[str, ...]) -> ModelFolder:
+    refuse_code(folder)
+    return ModelFolder(str(folder), None, checkpoints)
+
+
 def _adapter(folder: Path, base_model: str | None, checkpoints: tuple[str, ...]) -> ModelFolder:
-    try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        base = base_model or config["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"读不了 {folder / 'adapter_config.json'}（{error}）；请重新训练或换一个 checkpoint。",
-            f"Can't read {folder / 'adapter_config.json'} ({error}); train again or take another checkpoint.",
-        ) from None
-    if not isinstance(base, str) or not base:
+    refuse_code(folder)
+    config = read_adapter_config(folder)
+    named = config.get("base_model_name_or_path")
+    base = base_model or named
+    if not isinstance(base, str) or not base.strip():
         raise InputError(
             f"{folder} 没有写明基座模型；请用 --base_model 指定。", f"{folder} names no base model; give --base_model."
         )
-    _check_sizes(folder, base)
-    return ModelFolder(base, folder, checkpoints)
+    _check_base(folder, base)
+    if os.path.isdir(base):
+        check_fit(folder, config, Path(base))
+    return ModelFolder(base, folder, checkpoints, _remarks(base, named))
+
+
+def _check_base(adapter: Path, base: str) -> None:
+    """See that the base is a whole model on this disk, or can be a hub's id: no path may be taken for one."""
+    if not os.path.isdir(base):
+        if not _HUB_ID.fullmatch(base) or base.split("/")[0] in _PROJECT_FOLDERS:
+            raise InputError(
+                f"没有适配器 {adapter} 的基座 {base[:200]}；请用 --base_model 指定本地模型文件夹。",
+                f"There is no base {base[:200]} of the adapter {adapter}; name a local model folder by --base_model.",
+            )
+        return  # left to the loading
+    refuse_code(Path(base))
+    if is_whole_model(Path(base)):
+        return
+    if pickles(Path(base)):
+        raise InputError(
+            f"基座 {base} 只有 pickle 权重（.bin/.pt），加载它们等于运行其中的代码；请改用 safetensors 权重。",
+            f"The base {base} holds pickle weights only (.bin/.pt), and loading them runs code; use safetensors "
+            "weights.",
+        )
+    raise InputError(
+        f"适配器 {adapter} 的基座 {base} 不是完整的模型；请重新下载它，或用 --base_model 指定另一个文件夹。",
+        f"The base {base} of the adapter {adapter} is no whole model; download it again, or name another folder by "
+        "--base_model.",
+    )
+
+
+def _remarks(base: str, named: object) -> tuple[Message, ...]:
+    """Say so when the base is not of the name that the adapter was trained on: the shapes of both may be the same."""
+    if not isinstance(named, str) or _short(named) == _short(base):
+        return ()
+    return (
+        Message(
+            f"注意：适配器是在 {named[:200]} 上训练的，现在的基座是 {base}；二者不同时答案会变差。",
+            f"Note: the adapter was trained on {named[:200]}, the base is now {base}; if they differ, so do the "
+            "answers.",
+        ),
+    )
+
+
+def _short(name: str) -> str:
+    """Return a model's name without folder and owner, also where a hub's cache keeps it under a commit's number."""
+    parts = Path(name).parts
+    cached = [part for part in parts if part.startswith("models--")]
+    return (cached[-1].split("--")[-1] if cached else parts[-1] if parts else "").casefold()
 
 
 def _whole_adapter(folder: Path) -> bool:
     try:
-        json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        read_object((folder / ADAPTER_CONFIG).read_bytes())
     except (OSError, ValueError):
         return False
-    return _complete(folder / ADAPTER_WEIGHTS)
-
-
-def _whole_model(folder: Path) -> bool:
-    """Say whether a model's configuration and all shards of its weights are there, to the last byte."""
-    if not (folder / "config.json").exists():
-        return False
-    index = folder / INDEX
-    if not index.exists():
-        return _complete(folder / WEIGHTS)
-    try:
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError):
-        return False
-    return all(_complete(folder / shard) for shard in shards)
-
-
-def _check_sizes(adapter: Path, base: str) -> None:
-    """Compare the adapter's input width with the base's hidden size before minutes of loading."""
-    config = Path(base) / "config.json"
-    if not config.exists():  # a hub id, or a folder that the loading itself will report
-        return
-    try:
-        hidden = json.loads(config.read_text(encoding="utf-8")).get("hidden_size")
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"读不了基座的 {config}（{error}）；请重新下载模型。",
-            f"Can't read the base's {config} ({error}); download the model again.",
-        ) from None
-    for name, tensor in header(adapter / ADAPTER_WEIGHTS).items():
-        if name.endswith("q_proj.lora_A.weight") and hidden and tensor["shape"][1] != hidden:
-            raise InputError(
-                f"适配器 {adapter} 的宽度是 {tensor['shape'][1]}，基座 {base} 的是 {hidden}，二者不配；"
-                "请用 --base_model 指定训练时的基座。",
-                f"The adapter {adapter} has width {tensor['shape'][1]}, the base {base} has {hidden}; name the base "
-                "that it was trained on by --base_model.",
-            )
-
-
-def _complete(weights: Path) -> bool:
-    """Say whether a safetensors file has all the bytes that its header promises."""
-    try:
-        tensors = header(weights)
-        start = 8 + struct.unpack("<Q", weights.open("rb").read(8))[0]
-        end = max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
-        return bool(tensors) and weights.stat().st_size == start + end
-    except (OSError, ValueError, struct.error, KeyError):
-        return False
-
-
-def header(weights: Path) -> dict[str, Any]:
-    """Return a safetensors file's table of tensors without reading them.
-
-    Raises:
-        OSError, ValueError, struct.error: the file is missing, cut or no safetensors file.
-    """
-    with weights.open("rb") as file:
-        (size,) = struct.unpack("<Q", file.read(8))
-        if size > weights.stat().st_size:
-            raise ValueError("header longer than the file")
-        table: dict[str, Any] = json.loads(file.read(size))
-    table.pop("__metadata__", None)
-    return table
+    return is_complete(folder / ADAPTER_WEIGHTS)

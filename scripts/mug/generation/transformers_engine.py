@@ -106,44 +106,83 @@ class TransformersEngine:
         return chat.encode(self.template, self.tokenizer, sample)
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
-        """Yield (index, completion), longest prompts first: the largest batch shows at once whether it fits."""
+        """Yield (index, completion), longest prompts first: the largest batch shows at once whether it fits.
+
+        Prompts with the same history go together, and what they begin with is read once.
+        """
         prompts = [self.encode(sample) for sample in samples]
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+        families: dict[Any, list[int]] = {}
+        for index, sample in enumerate(samples):
+            families.setdefault(sample.history or index, []).append(index)
+        order = sorted(families.values(), key=lambda family: -max(len(prompts[index]) for index in family))
         start = 0
         while start < len(order):
-            room = self.batch_tokens // (len(prompts[order[start]]) + self.max_new_tokens)
-            batch = order[start : start + max(1, room)]
-            yield from self._batch(batch, prompts)
-            start += len(batch)
+            cost = max(len(prompts[index]) for index in order[start]) + self.max_new_tokens
+            room, stop = max(1, self.batch_tokens // cost) - len(order[start]), start + 1
+            while stop < len(order) and len(order[stop]) <= room:
+                room -= len(order[stop])
+                stop += 1
+            yield from self._batch(order[start:stop], prompts)
+            start = stop
 
-    def _batch(self, batch: Sequence[int], prompts: Sequence[Sequence[int]]) -> Iterator[tuple[int, Completion]]:
+    def _batch(self, batch: Sequence[Sequence[int]], prompts: Sequence[list[int]]) -> Iterator[tuple[int, Completion]]:
+        """Answer families of prompts; halve them where the memory is full."""
         try:
-            completions = self._complete([prompts[index] for index in batch])
+            completions = self._complete([[prompts[index] for index in family] for family in batch])
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
-            if len(batch) == 1:
+            if len(batch) == 1 and len(batch[0]) == 1:
                 raise InputError(
-                    f"显存不足：一个 {len(prompts[batch[0]])} token 的样本也放不下；请换更小的模型或更大的显卡。",
-                    f"Out of GPU memory with a single sample of {len(prompts[batch[0]])} tokens; take a smaller model "
-                    "or a larger card.",
+                    f"显存不足：一个 {len(prompts[batch[0][0]])} token 的样本也放不下；请换更小的模型或更大的显卡。",
+                    f"Out of GPU memory with a single sample of {len(prompts[batch[0][0]])} tokens; take a smaller "
+                    "model or a larger card.",
                 ) from None
-            half = len(batch) // 2
             self.batch_tokens = max(1, self.batch_tokens // 2)
-            yield from self._batch(batch[:half], prompts)
-            yield from self._batch(batch[half:], prompts)
+            parts = [batch] if len(batch) > 1 else [[[index] for index in batch[0]]]
+            for half in (parts[0][: len(parts[0]) // 2], parts[0][len(parts[0]) // 2 :]):
+                yield from self._batch(half, prompts)
             return
-        yield from zip(batch, completions, strict=True)
+        yield from zip([index for family in batch for index in family], completions, strict=True)
 
-    def _complete(self, prompts: Sequence[Sequence[int]]) -> list[Completion]:
-        width = max(map(len, prompts))
-        pad = self.stop_ids[-1]
-        ids = torch.tensor(
-            [[pad] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.model.device
-        )
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
+    def _complete(self, families: Sequence[Sequence[list[int]]]) -> list[Completion]:
+        """Return the answers to families of prompts, in order; what a family's prompts begin with is read once."""
+        shared = any(len(family) > 1 for family in families)
+        trunks = [_common(family) if shared else [] for family in families]
+        questions = [prompt[len(trunk) :] for family, trunk in zip(families, trunks, strict=True) for prompt in family]
+        ids, mask = self._padded(questions)
+        cache = None
         with torch.inference_mode():
-            output = self.model.generate(input_ids=ids, attention_mask=mask)[:, width:].tolist()
-        return [chat.completion(self.tokenizer, self.stop_ids, answer) for answer in output]
+            if shared:
+                owner = torch.tensor([n for n, family in enumerate(families) for _ in family], device=ids.device)
+                trunk_ids, trunk_mask = self._padded(trunks)
+                cache = self.model(
+                    input_ids=trunk_ids,
+                    attention_mask=trunk_mask,
+                    position_ids=(trunk_mask.cumsum(1) - 1).clamp(min=0),
+                    use_cache=True,
+                    logits_to_keep=1,
+                ).past_key_values
+                cache.batch_select_indices(owner)
+                ids, mask = torch.cat([trunk_ids[owner], ids], dim=1), torch.cat([trunk_mask[owner], mask], dim=1)
+            output = self.model.generate(input_ids=ids, attention_mask=mask, past_key_values=cache)
+        answers = output[:, ids.shape[1] :].tolist()
+        return [chat.completion(self.tokenizer, self.stop_ids, answer) for answer in answers]
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ids and mask [rows, longest], padded on the left."""
+        width = max(map(len, rows))
+        pad = self.stop_ids[-1]
+        ids = [[pad] * (width - len(row)) + list(row) for row in rows]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
+
+
+def _common(prompts: Sequence[list[int]]) -> list[int]:
+    """Return what all prompts begin with, so much of it that each has something left to read."""
+    shortest = min(map(len, prompts)) - 1
+    first, last = min(prompts), max(prompts)
+    length = next((n for n in range(shortest) if first[n] != last[n]), shortest)
+    return list(first[:length])
 
 
 def _fitting_tokens(config: Any) -> int:

@@ -38,6 +38,7 @@ REPAIR_NAMES = {
     "prose around the numbers": "编号之外有文字",
     "range expanded": "展开编号范围",
     "numbers outside the prompt dropped": "去掉超出范围的编号",
+    "moved to the paragraph's end": "移到段落末尾",
     "punctuation or width changed": "统一标点和全半角",
     "sentence not in the prompt dropped": "去掉原文没有的句子",
 }

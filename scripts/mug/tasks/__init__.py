@@ -7,6 +7,7 @@ from mug.tasks.base import Task
 from mug.tasks.extractive_summary import ExtractiveSummary
 from mug.tasks.keyphrase_extraction import KeyphraseExtraction
 from mug.tasks.session_summary import SessionSummary
+from mug.tasks.shared import SHARED_TASKS
 from mug.tasks.title_generation import TitleGeneration
 from mug.tasks.topic_segmentation import TopicSegmentation
 
@@ -21,3 +22,6 @@ TASKS: dict[str, type[Task]] = {
         ActionItemDetection,
     )
 }
+
+LAYOUTS: dict[str, dict[str, type[Task]]] = {"separate": TASKS, "shared": SHARED_TASKS}
+"""The tasks by name, for each ``--layout`` of preprocess_data.py."""

@@ -36,7 +36,8 @@ from mug.tasks.base import (
 )
 
 HEADER = "会议内容：\n"
-_NOT_KEPT = Message("没有行动项的窗口，按比例未取", "window without an action item, not kept by the ratio")
+UNLABELLED = Message("会议没有行动项标注", "meeting without action item labels")
+NOT_KEPT = Message("没有行动项的窗口，按比例未取", "window without an action item, not kept by the ratio")
 
 
 class ActionItemDetection(Task):
@@ -52,18 +53,18 @@ class ActionItemDetection(Task):
         """Yield one sample a window of sentences."""
         id = f"{meeting.key}/actions"
         if split != "test" and meeting.action_ids is None:
-            yield Skipped(id, Message("会议没有行动项标注", "meeting without action item labels"))
+            yield Skipped(id, UNLABELLED)
             return
         head = self.head_tokens(HEADER)
         lines, costs = transcript(meeting, self.options.count)
         extra = number_cost(len(lines))
         cut = windows(lines, [cost + extra for cost in costs], self.options.max_input_tokens - head)
         actions = set(meeting.action_ids or ())
-        kept = self._kept(meeting.key, cut, actions) if split == "train" else set(range(len(cut)))
+        kept = self.kept(meeting.key, cut, actions) if split == "train" else set(range(len(cut)))
         for index, window in enumerate(cut):
             part = f"{id}/{window.start + 1}-{window.stop}"
             if index not in kept:
-                yield Skipped(part, _NOT_KEPT)
+                yield Skipped(part, NOT_KEPT)
                 continue
             places = tuple(range(window.start + 1, window.stop + 1))
             found = [number for number, place in enumerate(places, 1) if place in actions]
@@ -78,8 +79,11 @@ class ActionItemDetection(Task):
                 input_tokens=head + window.tokens,
             )
 
-    def _kept(self, key: str, cut: Sequence[Window], actions: set[int]) -> set[int]:
-        """Choose by meeting, so that the choice needs no second pass and does not depend on the other meetings."""
+    def kept(self, key: str, cut: Sequence[Window], actions: set[int]) -> set[int]:
+        """Return which windows train asks about.
+
+        They are chosen by meeting, so that the choice needs no second pass and does not depend on the other meetings.
+        """
         positive = {i for i, window in enumerate(cut) if any(window.start < place <= window.stop for place in actions)}
         negative = [i for i in range(len(cut)) if i not in positive]
         # A meeting without any action item still says what an ordinary meeting looks like: it counts as one.

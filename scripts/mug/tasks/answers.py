@@ -46,7 +46,8 @@ def clean(text: str) -> tuple[str, tuple[str, ...]]:
         text = after.strip()
 
     step("cut at an end token", _END_TOKENS.split(text, maxsplit=1)[0])
-    step("reasoning removed", _THINK.sub("", text))
+    closed, end, rest = text.rpartition("</think>")  # each <think> behind the last end would be tried in vain
+    step("reasoning removed", _THINK.sub("", closed + end) + rest)
     step("reasoning left open", _OPEN_THINK.sub("", text))
     fence = _FENCE.search(text)
     if fence:

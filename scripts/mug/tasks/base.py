@@ -34,7 +34,8 @@ NONE = "无"
 class Options:
     """How meetings become samples.
 
-    ``max_input_tokens`` bounds instruction and input together, counted by ``count``. ``candidates`` is None for each
+    ``max_input_tokens`` bounds instruction and input together (in the layout ``shared`` the turn with the transcript),
+    counted by ``count``. ``candidates`` is None for each
     task's own default. ``negative_ratio`` is the number of action item windows without an action that are kept in
     train for each window with one. ``es_target`` is ``ids`` or ``text``.
     """
@@ -54,7 +55,8 @@ class Sample:
     ``references`` holds the target as each annotator would have it; ``places`` the place in the meeting of each
     numbered line of the prompt (of a paragraph its last sentence); ``topic`` the last sentence of the topic asked
     about; ``input_tokens`` what instruction and input cost, numbers before lines at their most. ``output``
-    is empty when the meeting carries no label for it (split ``test``).
+    is empty when the meeting carries no label for it (split ``test``). ``history`` are earlier turns, what the user
+    said and what was answered: in the layout ``shared`` the transcript, which several questions go on from.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Sample:
     places: tuple[int, ...] = ()
     topic: int = 0
     input_tokens: int = 0
+    history: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,9 @@ class Task(ABC):
         """Say whose labels are the target: ``first``, ``all`` or ``union``."""
         return self.options.candidates or self.candidates[split]
 
-    def head_tokens(self, header: str) -> int:
-        """Return what the instruction and the input's first line cost, before any transcript."""
-        tokens = self.options.count([f"{self.instruction}\n{header}"])[0]
+    def head_tokens(self, header: str, instruction: str = "") -> int:
+        """Return what the instruction (the task's own by default) and the input's first line cost."""
+        tokens = self.options.count([f"{instruction or self.instruction}\n{header}"])[0]
         if self.options.max_input_tokens < tokens + 64:
             raise InputError(
                 f"--max_input_tokens {self.options.max_input_tokens} 太小，除去指令后不足 64 个 token；请调大。",

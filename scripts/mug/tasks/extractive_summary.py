@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from mug.errors import Message
-from mug.meeting import Meeting
+from mug.meeting import Meeting, Topic
 from mug.metrics import official
 from mug.tasks import answers
 from mug.tasks.base import (
@@ -33,6 +33,7 @@ from mug.tasks.base import (
 )
 
 HEADER = "会议内容：\n"
+NO_SUMMARY = Message("主题没有关键句", "topic without key sentences")
 ASK_TEXT = (
     "你是一个专业的会议助手。以下会议内容中每句话前有编号，"
     "请选出最能概括内容的关键句，按原文顺序每行输出一句；没有则输出“无”。"
@@ -61,13 +62,8 @@ class KeySentences(Task):
         budget = self.options.max_input_tokens - head
         for window in windows([lines[p - 1] for p in shown], [costs[p - 1] + extra for p in shown], budget):
             places = tuple(shown[window.start : window.stop])
-            number_of = {place: number for number, place in enumerate(places, 1)}
             part = id if len(places) == len(shown) else f"{id}/{places[0]}-{places[-1]}"
-            texts = {}
-            if self.options.es_target == "text":
-                texts = {p: _text(meeting, p, line) for p, line in zip(places, window.lines, strict=True)}
-            targets = [self._target(chosen, number_of, texts) for chosen in choose(lists, self.who(split))]
-            references = tuple(self._target(chosen, number_of, texts) for chosen in choose(lists, "all"))
+            targets, references = self.targets(meeting, places, window.lines, lists, split)
             for number, target in enumerate(targets or [""], 1):
                 yield Sample(
                     id=part if number == 1 else f"{part}#{number}",
@@ -79,6 +75,22 @@ class KeySentences(Task):
                     topic=topic,
                     input_tokens=head + window.tokens,
                 )
+
+    def targets(
+        self,
+        meeting: Meeting,
+        places: Sequence[int],
+        lines: Sequence[str],
+        lists: Sequence[Sequence[int]],
+        split: Split,
+    ) -> tuple[list[str], tuple[str, ...]]:
+        """Return the targets and references of a prompt that shows these places in these lines."""
+        number_of = {place: number for number, place in enumerate(places, 1)}
+        texts = {}
+        if self.options.es_target == "text":
+            texts = {p: _text(meeting, p, line) for p, line in zip(places, lines, strict=True)}
+        targets = [self._target(chosen, number_of, texts) for chosen in choose(lists, self.who(split))]
+        return targets, tuple(self._target(chosen, number_of, texts) for chosen in choose(lists, "all"))
 
     def _target(self, chosen: Sequence[int], number_of: Mapping[int, int], texts: Mapping[int, str]) -> str:
         shown = [place for place in chosen if place in number_of]  # what the window does not show can't be asked for
@@ -102,6 +114,11 @@ class KeySentences(Task):
         return official.extractive_summarization(gold, rows)
 
 
+def inside(topic: Topic) -> list[list[int]]:
+    """Return each annotator's key sentences that lie in the topic."""
+    return [[p for p in c.key_sentences if topic.start <= p <= topic.end] for c in topic.candidates]
+
+
 def _text(meeting: Meeting, place: int, line: str) -> str:
     """Return a sentence as its line in the prompt has it: shortened, if it is one of 100,000 characters."""
     return line.removeprefix(f"[{meeting.sentences[place - 1].speaker}]: ")
@@ -122,9 +139,9 @@ class ExtractiveSummary(KeySentences):
         """Yield the samples of each topic; key sentences outside their topic are left out of the target."""
         for topic in meeting.topics:
             id = f"{meeting.key}/summary/{topic.end}"
-            lists = [[p for p in c.key_sentences if topic.start <= p <= topic.end] for c in topic.candidates]
+            lists = inside(topic)
             if split != "test" and not any(lists):
-                yield Skipped(id, Message("主题没有关键句", "topic without key sentences"))
+                yield Skipped(id, NO_SUMMARY)
                 continue
             shown = range(topic.start, topic.end + 1)
             yield from self.sentence_samples(meeting, id, shown, lists, split, topic.end)

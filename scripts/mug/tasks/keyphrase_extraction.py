@@ -22,6 +22,7 @@ from mug.tasks import answers
 from mug.tasks.base import NONE, Answer, Sample, Skipped, Split, Task, transcript, windows
 
 HEADER = "会议内容：\n"
+NO_PHRASES = Message("会议没有关键词", "meeting without keyphrases")
 
 
 class KeyphraseExtraction(Task):
@@ -38,25 +39,30 @@ class KeyphraseExtraction(Task):
         """Yield one sample a window (one an annotator with ``all``)."""
         lists = [candidate.key_words for candidate in meeting.candidates if candidate.key_words]
         if split != "test" and not lists:
-            yield Skipped(f"{meeting.key}/keyphrases", Message("会议没有关键词", "meeting without keyphrases"))
+            yield Skipped(f"{meeting.key}/keyphrases", NO_PHRASES)
             return
         head = self.head_tokens(HEADER)
         cut = windows(*transcript(meeting, self.options.count), self.options.max_input_tokens - head)
         for window in cut:
             text = "\n".join(window.lines)
-            here = lists if len(cut) == 1 else [[word for word in words if word in text] for words in lists]
-            references = tuple("、".join(words) for words in here if words)
+            targets, references = self.targets(lists if len(cut) == 1 else said(text, lists), split)
             part = f"{meeting.key}/keyphrases/{window.start + 1}-{window.stop}"
-            for number, target in enumerate(self._targets(here, split), 1):
+            for number, target in enumerate(targets, 1):
                 yield Sample(
                     id=part if number == 1 else f"{part}#{number}",
                     instruction=self.instruction,
                     input=HEADER + text,
-                    output=target if lists else "",
-                    references=references or ((NONE,) if lists else ()),
+                    output=target,
+                    references=references,
                     places=tuple(range(window.start + 1, window.stop + 1)),
                     input_tokens=head + window.tokens,
                 )
+
+    def targets(self, lists: Sequence[Sequence[str]], split: Split) -> tuple[list[str], tuple[str, ...]]:
+        """Return the targets and references of a prompt in which the annotators' phrases are said."""
+        if not lists:
+            return [""], ()
+        return self._targets(lists, split), tuple("、".join(words) for words in lists if words) or (NONE,)
 
     def _targets(self, lists: Sequence[Sequence[str]], split: Split) -> list[str]:
         who = self.who(split)
@@ -87,3 +93,8 @@ class KeyphraseExtraction(Task):
     def score(self, gold: Sequence[Meeting], rows: Mapping[str, dict[str, Any]]) -> dict[str, float | None]:
         """Return exact and partial F1 at 10, 15 and 20, and their mean."""
         return official.keyphrase_extraction(gold, rows)
+
+
+def said(text: str, lists: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return each annotator's phrases that ``text`` says."""
+    return [[word for word in words if word in text] for words in lists]

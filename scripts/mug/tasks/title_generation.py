@@ -14,12 +14,13 @@ from typing import Any
 
 from mug import tokens
 from mug.errors import Message
-from mug.meeting import Meeting
+from mug.meeting import Meeting, Topic
 from mug.metrics import official
 from mug.tasks import answers
 from mug.tasks.base import Answer, Sample, Skipped, Split, Task, Window, annotators, transcript, windows
 
 HEADER = "会议内容：\n"
+UNTITLED = Message("主题没有标题", "topic without a title")
 
 
 class TitleGeneration(Task):
@@ -38,15 +39,12 @@ class TitleGeneration(Task):
         lines, all_costs = transcript(meeting, self.options.count)
         for topic in meeting.topics:
             id = f"{meeting.key}/title/{topic.end}"
-            references = tuple(c.title for c in topic.candidates if c.title)
-            titles = [c.title for c in annotators(topic.candidates, self.who(split)) if c.title]
-            if not titles and references:
-                titles = [references[0]]  # the first title that isn't blank
+            titles, references = self.titles(topic, split)
             if not titles and split != "test":
-                yield Skipped(id, Message("主题没有标题", "topic without a title"))
+                yield Skipped(id, UNTITLED)
                 continue
             texts, costs = lines[topic.start - 1 : topic.end], all_costs[topic.start - 1 : topic.end]
-            for window in self._windows(texts, costs, self.options.max_input_tokens - head):
+            for window in self.topic_windows(texts, costs, self.options.max_input_tokens - head):
                 first, last = topic.start + window.start, topic.start + window.stop - 1
                 part = id if (first, last) == (topic.start, topic.end) else f"{id}/{first}-{last}"
                 for number, title in enumerate(titles or [""], 1):
@@ -61,7 +59,14 @@ class TitleGeneration(Task):
                         input_tokens=head + window.tokens,
                     )
 
-    def _windows(self, texts: list[str], costs: list[int], budget: int) -> list[Window]:
+    def titles(self, topic: Topic, split: Split) -> tuple[list[str], tuple[str, ...]]:
+        """Return a topic's targets and references."""
+        references = tuple(c.title for c in topic.candidates if c.title)
+        titles = [c.title for c in annotators(topic.candidates, self.who(split)) if c.title]
+        return titles or list(references[:1]), references  # the first title that isn't blank
+
+    def topic_windows(self, texts: list[str], costs: list[int], budget: int) -> list[Window]:
+        """Cut a topic only if it is likely to be over the budget."""
         total = sum(costs)
         if total <= budget or (self.options.count is tokens.estimate and _likely_tokens(texts, total) <= budget):
             return [Window(0, len(texts), texts, total)]

@@ -35,6 +35,7 @@ from mug.tasks.base import (
 )
 
 HEADER = "会议内容：\n"
+UNDIVIDED = Message("会议没有主题划分", "meeting without topic labels")
 OVERLAP = 0.25  # of the token budget: about three paragraphs in four are seen once, the others twice
 
 
@@ -50,7 +51,7 @@ class TopicSegmentation(Task):
     def samples(self, meeting: Meeting, split: Split) -> Iterator[Sample | Skipped]:
         """Yield one sample a window of paragraphs."""
         if split != "test" and not meeting.topics:
-            yield Skipped(f"{meeting.key}/topics", Message("会议没有主题划分", "meeting without topic labels"))
+            yield Skipped(f"{meeting.key}/topics", UNDIVIDED)
             return
         head = self.head_tokens(HEADER)
         ends = meeting.paragraph_ends

@@ -10,6 +10,7 @@ computed:
   and the last layer's queries, output projection and MLP run from each sample's first target on.
 - **LoRA inside the matrix product.** One function for projections with the same input: no fp32 copy of the input,
   one product for their A matrices, B added by the product itself, all adapters brought to bf16 once a step.
+- **Batches of even length.** The samples of one optimizer step are dealt to its batches so that all are about as long.
 - **Liger's kernels** for RMSNorm, rotary embedding and SwiGLU, on a GPU.
 
 It works for Qwen2, Qwen2.5, Qwen3 and Llama shapes under LoRA and QLoRA, on one GPU or several that each hold the
@@ -22,13 +23,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from types import MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mug.errors import InputError
+from mug.training.even_batches import EvenBatches
 
 ATTENTION = "mug_varlen"
 IGNORED = -100
@@ -37,60 +39,125 @@ IGNORED = -100
 # ---------------------------------------------------------------------------------------- batches without padding
 
 
-def lay_end_to_end(samples: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:
+class Part(NamedTuple):
+    """A run of tokens whose attention is causal: a sample, or of a tree the trunk or one branch.
+
+    ``trunk`` is the number of the part that a branch goes on from, -1 for others.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    trunk: int = -1
+
+
+def parts_of(samples: Sequence[Mapping[str, Sequence[int]]], *, tree: bool) -> list[Part]:
+    """Take samples apart.
+
+    LLaMA-Factory's neat_packing puts several samples into one and counts them in ``attention_mask`` (1, 1, 2, 2, 2, 0:
+    two samples and padding). With ``tree`` a conversation is a trunk, up to the end of its first answer, and branches,
+    one for each later question with its answer; the trunk's answer is no target.
+    """
+    found: list[Part] = []
+    for sample in samples:
+        numbers = torch.tensor(sample["attention_mask"])
+        ids, labels = torch.tensor(sample["input_ids"]), torch.tensor(sample["labels"])
+        for number in range(1, int(numbers.max()) + 1):
+            part = Part(ids[numbers == number], labels[numbers == number])
+            ends = _ends_of_answers(part.labels) if tree else []
+            if len(ends) < 2:
+                found.append(part)
+                continue
+            trunk = len(found)
+            found.append(Part(part.ids[: ends[0]], torch.full((ends[0],), IGNORED)))
+            found += [
+                Part(part.ids[first:last], part.labels[first:last], trunk)
+                for first, last in zip(ends, ends[1:], strict=False)
+            ]
+    return found
+
+
+def _ends_of_answers(labels: Tensor) -> list[int]:
+    wanted = functional.pad(labels != IGNORED, (0, 1))
+    return [int(place) + 1 for place in (wanted[:-1] & ~wanted[1:]).nonzero().flatten()]
+
+
+def lay_end_to_end(samples: Sequence[Mapping[str, Sequence[int]]], *, tree: bool = False) -> dict[str, Any]:
     """Make one batch of samples without padding.
 
     Args:
-        samples: ``input_ids``, ``labels`` and ``attention_mask`` of each; the mask counts the parts of a sample that
-            LLaMA-Factory's neat_packing made of several (1, 1, 2, 2, 2, 0: two parts and padding).
+        samples: ``input_ids``, ``labels`` and ``attention_mask`` of each.
+        tree: let the questions of one conversation share its beginning without seeing each other, see `parts_of`.
 
     Returns:
-        What the model's forward takes: ``lengths`` [parts], first, because the Trainer reads a batch's size off the
-        first tensor; ``input_ids``, ``labels``, ``position_ids`` [1, tokens]; ``borders`` of the parts [parts + 1],
-        ``longest`` of them; ``tail`` [tail tokens], the places from each part's first target on, ``tail_borders``,
-        ``longest_tail``; ``logits_to_keep`` [targets], places among the tail tokens, ``shift_labels`` [1, targets].
+        What the model's forward takes: ``lengths`` [samples], first, because the Trainer reads a batch's size off the
+        first tensor; ``input_ids``, ``labels``, ``position_ids`` [1, tokens]; ``logits_to_keep`` [targets], places
+        among the tail tokens, ``shift_labels`` [1, targets]; and ``layout``, the places of parts for attention:
+        ``all`` and ``last`` (the tail: what the last layer computes, of each part from its first target on) as
+        `runs`, ``tail`` [tail tokens].
     """
-    ids: list[Tensor] = []
-    labels: list[Tensor] = []
-    for sample in samples:
-        parts = torch.tensor(sample["attention_mask"])
-        tokens, targets = torch.tensor(sample["input_ids"]), torch.tensor(sample["labels"])
-        for number in range(1, int(parts.max()) + 1):
-            ids.append(tokens[parts == number])
-            labels.append(targets[parts == number])
-    lengths = torch.tensor([len(part) for part in ids])
-    wanted = [torch.cat([part[1:], part.new_tensor([IGNORED])]) for part in labels]  # of each token the next
-    firsts = [int((part != IGNORED).float().argmax()) for part in wanted]
-    starts = _borders(lengths)
-    tails = lengths - torch.tensor(firsts)
-    flat = torch.cat([part[first:] for part, first in zip(wanted, firsts, strict=True)])
+    parts = parts_of(samples, tree=tree)
+    lengths = torch.tensor([len(part.ids) for part in parts])
+    starts = (lengths.cumsum(0) - lengths).tolist()
+    wanted = [torch.cat([part.labels[1:], part.labels.new_tensor([IGNORED])]) for part in parts]  # of each the next
+    tails = [
+        range(int((one != IGNORED).float().argmax()) if (one != IGNORED).any() else len(one), len(one))
+        for one in wanted
+    ]
+    flat = torch.cat([one[tail.start :] for one, tail in zip(wanted, tails, strict=True)])
     kept = (flat != IGNORED).nonzero().flatten()
+    before = [len(parts[part.trunk].ids) if part.trunk >= 0 else 0 for part in parts]  # a branch goes on counting
     return {
-        "lengths": lengths,
-        "input_ids": torch.cat(ids)[None],
-        "labels": torch.cat(labels)[None],
-        "position_ids": torch.cat([torch.arange(int(length)) for length in lengths])[None],
+        "lengths": torch.tensor([len(sample["input_ids"]) for sample in samples]),
+        "input_ids": torch.cat([part.ids for part in parts])[None],
+        "labels": torch.cat([part.labels for part in parts])[None],
+        "position_ids": torch.cat([torch.arange(b, b + len(p.ids)) for b, p in zip(before, parts, strict=True)])[None],
         "logits_to_keep": kept,
         "shift_labels": flat[kept][None],
-        "borders": starts,
-        "longest": int(lengths.max()),
-        "tail": torch.cat(
-            [
-                torch.arange(int(start) + first, int(start + length))
-                for start, first, length in _zip(starts, firsts, lengths)
-            ]
-        ),
-        "tail_borders": _borders(tails),
-        "longest_tail": int(tails.max()),
+        "layout": {
+            "tail": torch.cat([torch.arange(s + t.start, s + t.stop) for s, t in zip(starts, tails, strict=True)]),
+            "all": runs(parts, [range(len(part.ids)) for part in parts]),
+            "last": runs(parts, tails),
+        },
     }
 
 
-def _zip(starts: Tensor, firsts: Sequence[int], lengths: Tensor) -> list[tuple[int, int, int]]:
-    return [(int(s), f, int(n)) for s, f, n in zip(starts[:-1], firsts, lengths, strict=True)]
+def runs(parts: Sequence[Part], asked: Sequence[range]) -> dict[str, Any]:
+    """Say where attention finds what belongs together.
+
+    Args:
+        parts: in the batch's order.
+        asked: of each part the tokens that ask, its last ones; keys and values are there for all.
+
+    Returns:
+        ``queries`` and ``keys``, borders of the parts [parts + 1] among the asking tokens and among all, and the
+        longest of them, ``most_queries`` and ``most_keys``. If there are branches, ``branches``: the same four of the
+        trees, with ``asking`` and ``trunks``, the places of the branches' asking tokens and of the trunks' tokens.
+    """
+    found = _borders([len(one) for one in asked], [len(part.ids) for part in parts])
+    trunks = sorted({part.trunk for part in parts if part.trunk >= 0})
+    if not trunks:
+        return found
+    first_asking = torch.tensor([0, *(len(one) for one in asked)]).cumsum(0).tolist()
+    first = torch.tensor([0, *(len(part.ids) for part in parts)]).cumsum(0).tolist()
+    children = {trunk: [n for n, part in enumerate(parts) if part.trunk == trunk] for trunk in trunks}
+    found["branches"] = _borders(
+        [sum(len(asked[n]) for n in children[trunk]) for trunk in trunks], [len(parts[trunk].ids) for trunk in trunks]
+    ) | {
+        "asking": torch.cat(
+            [torch.arange(first_asking[n], first_asking[n + 1]) for trunk in trunks for n in children[trunk]]
+        ),
+        "trunks": torch.cat([torch.arange(first[trunk], first[trunk + 1]) for trunk in trunks]),
+    }
+    return found
 
 
-def _borders(lengths: Tensor) -> Tensor:
-    return functional.pad(lengths.cumsum(0), (1, 0)).to(torch.int32)
+def _borders(queries: Sequence[int], keys: Sequence[int]) -> dict[str, Any]:
+    return {
+        "queries": torch.tensor([0, *queries]).cumsum(0).to(torch.int32),
+        "keys": torch.tensor([0, *keys]).cumsum(0).to(torch.int32),
+        "most_queries": max(queries),
+        "most_keys": max(keys),
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------ LoRA
@@ -221,37 +288,134 @@ def _wide(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
 def _weight(base: nn.Linear, dtype: torch.dtype) -> Tensor:
     """Return a frozen layer's weight [out, in], unpacked if it is kept in 4 bits."""
     weight: Any = base.weight
-    if weight.is_floating_point():
+    packed = getattr(weight, "quant_state", None)  # 4 bits are kept in numbers of any type, floating ones too
+    if packed is None:
         return weight.to(dtype)
     from bitsandbytes.functional import dequantize_4bit
 
-    return dequantize_4bit(weight.data, weight.quant_state).to(dtype)
+    return dequantize_4bit(weight.data, packed).to(dtype)
 
 
 # ------------------------------------------------------------------------------------------------------- the layers
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int, queries: Tensor, most: int
-) -> Tensor:
-    """Let each token see its own sample up to itself.
+def attend(query: Tensor, key: Tensor, value: Tensor, run: Mapping[str, Any]) -> Tensor:
+    """Let each token see its own part up to itself, and a branch's also the whole trunk.
 
-    ``query`` is [query tokens, heads, width], the last tokens of each sample, all or from some place on; ``key`` and
-    ``value`` are [tokens, key heads, width]. ``borders`` [samples + 1] says where samples begin and end among the
-    keys, ``longest`` how long the longest is; ``queries`` and ``most`` say the same of the queries. Returns a tensor
-    like ``query``.
+    ``query`` is [asking tokens, heads, width], ``key`` and ``value`` are [tokens, key heads, width], ``run`` comes
+    from `runs`. Returns a tensor like ``query``.
     """
+    if "branches" in run:
+        result: Tensor = (
+            _TreeAttention.apply(query, key, value, run) if query.is_cuda else _masked(query, key, value, run)
+        )
+        return result
     if query.is_cuda:
-        return torch.ops.aten._flash_attention_forward(
-            query, key, value, queries, borders, most, longest, 0.0, True, False, scale=query.shape[-1] ** -0.5
-        )[0]
+        return _flash(query, key, value, run, is_causal=True)[0]
     results = []
-    for first, last, begin, end in zip(queries[:-1], queries[1:], borders[:-1], borders[1:], strict=True):
+    borders = zip(run["queries"][:-1], run["queries"][1:], run["keys"][:-1], run["keys"][1:], strict=True)
+    for first, last, begin, end in borders:
         seen = torch.ones(last - first, end - begin, dtype=torch.bool).tril(int((end - begin) - (last - first)))
-        q, k, v = (one.transpose(0, 1) for one in (query[first:last], key[begin:end], value[begin:end]))
-        result = functional.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=seen, enable_gqa=True)
-        results.append(result[0].transpose(0, 1))
+        results.append(_by_mask(query[first:last], key[begin:end], value[begin:end], seen))
     return torch.cat(results)
+
+
+def _by_mask(query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+    q, k, v = (one.transpose(0, 1)[None] for one in (query, key, value))
+    result = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+    return result[0].transpose(0, 1)
+
+
+def _masked(query: Tensor, key: Tensor, value: Tensor, run: Mapping[str, Any]) -> Tensor:
+    """Attention over a tree by one mask of all tokens: for a CPU, where trees are small."""
+    trees = run["branches"]
+    part_of_key = torch.repeat_interleave(run["keys"].diff().long())
+    part_of_query = torch.repeat_interleave(run["queries"].diff().long())
+    place = torch.arange(len(key))
+    last = run["keys"][1:][part_of_query] - run["queries"][1:][part_of_query]  # the asking are the last of their part
+    seen = (part_of_query[:, None] == part_of_key) & (place <= (torch.arange(len(query)) + last)[:, None])
+    tree_of_query = torch.full((len(query),), -1)
+    tree_of_query[trees["asking"]] = torch.repeat_interleave(trees["queries"].diff().long())
+    tree_of_key = torch.full((len(key),), -2)
+    tree_of_key[trees["trunks"]] = torch.repeat_interleave(trees["keys"].diff().long())
+    return _by_mask(query, key, value, seen | (tree_of_query[:, None] == tree_of_key))
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor, run: Mapping[str, Any], *, is_causal: bool) -> Any:
+    """Return output, logarithm of the sum of exponents [heads, asking tokens] and the state that backward wants."""
+    return torch.ops.aten._flash_attention_forward(
+        query,
+        key,
+        value,
+        run["queries"],
+        run["keys"],
+        run["most_queries"],
+        run["most_keys"],
+        0.0,
+        is_causal,
+        False,
+        scale=query.shape[-1] ** -0.5,
+    )
+
+
+class _TreeAttention(torch.autograd.Function):
+    """Attention of parts, joined for branches with that over their trunk.
+
+    Softmax over two sets of keys is the two softmaxes' outputs, weighted by their sums of exponents. The kernel's
+    backward takes output and sum as they were over all keys, so it runs on each set with the joint ones, and the
+    gradients add up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, run: Mapping[str, Any]) -> Tensor:
+        trees = run["branches"]
+        out, sums, *state = _flash(query, key, value, run, is_causal=True)
+        asking, trunks = trees["asking"], trees["trunks"]
+        far, far_sums, *far_state = _flash(query[asking], key[trunks], value[trunks], trees, is_causal=False)
+        near_sums = sums[:, asking]
+        joint = torch.logaddexp(near_sums, far_sums)
+        weight, far_weight = (torch.exp(one - joint).t()[..., None] for one in (near_sums, far_sums))
+        out[asking] = (out[asking] * weight + far * far_weight).to(out.dtype)
+        sums[:, asking] = joint
+        ctx.save_for_backward(query, key, value, out, sums, *state[:2], *far_state[:2])
+        ctx.run = run
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, out, sums, *states = ctx.saved_tensors
+        trees = ctx.run["branches"]
+        asking, trunks = trees["asking"], trees["trunks"]
+
+        def back(run: Any, causal: bool, state: Any, *tensors: Tensor) -> Any:
+            return torch.ops.aten._flash_attention_backward(
+                *(one.contiguous() for one in tensors),
+                run["queries"],
+                run["keys"],
+                run["most_queries"],
+                run["most_keys"],
+                0.0,
+                causal,
+                *state,
+                scale=query.shape[-1] ** -0.5,
+            )
+
+        to_query, to_key, to_value = back(ctx.run, True, states[:2], gradient, query, key, value, out, sums)
+        far = back(
+            trees,
+            False,
+            states[2:],
+            gradient[asking],
+            query[asking],
+            key[trunks],
+            value[trunks],
+            out[asking],
+            sums[:, asking],
+        )
+        to_query[asking] += far[0]
+        to_key[trunks] += far[1]
+        to_value[trunks] += far[2]
+        return to_query, to_key, to_value, None
 
 
 def layer_forward(
@@ -260,34 +424,29 @@ def layer_forward(
     attention_mask: None = None,
     *,
     position_embeddings: tuple[Tensor, Tensor],
-    borders: Tensor,
-    longest: int,
-    tail: Tensor,
-    tail_borders: Tensor,
-    longest_tail: int,
+    layout: Mapping[str, Any],
     **_: Any,
 ) -> Tensor:
     """A decoder layer on samples laid end to end; the last one returns its tail tokens only.
 
-    ``hidden_states`` is [1, tokens, hidden]; what follows ``position_embeddings`` comes from `lay_end_to_end`. Returns
-    [1, tokens, hidden], or [1, tail tokens, hidden] from the last layer.
+    ``hidden_states`` is [1, tokens, hidden], ``layout`` that of `lay_end_to_end`. Returns [1, tokens, hidden], or
+    [1, tail tokens, hidden] from the last layer.
     """
     attention, groups = self.self_attn, self.mug_groups
-    width = attention.head_dim
     normed = norm(self.input_layernorm, hidden_states)
     if "queries" not in groups:
         query, key, value = project(normed, groups["attention"])
-        queries, most, places = borders, longest, None
+        run, places = layout["all"], None
     else:
+        run, places = layout["last"], layout["tail"]
         key, value = project(normed, groups["attention"])
-        (query,) = project(normed[:, tail], groups["queries"])
-        hidden_states = hidden_states[:, tail]
-        queries, most, places = tail_borders, longest_tail, tail
-    query, key, value = (one.unflatten(-1, (-1, width)) for one in (query, key, value))
+        (query,) = project(normed[:, places], groups["queries"])
+        hidden_states = hidden_states[:, places]
+    query, key, value = (one.unflatten(-1, (-1, attention.head_dim)) for one in (query, key, value))
     if hasattr(attention, "q_norm"):  # Qwen3
         query, key = norm(attention.q_norm, query), norm(attention.k_norm, key)
     query, key = rotate(query, key, *position_embeddings, places)
-    seen = attend(query[0], key[0], value[0], borders, longest, queries, most)
+    seen = attend(query[0], key[0], value[0], run)
     (hidden_states,) = project(seen.flatten(1)[None], groups["output"], hidden_states)
     normed = norm(self.post_attention_layernorm, hidden_states)
     (hidden_states,) = project(gated(*project(normed, groups["gates"])), groups["down"], hidden_states)
@@ -374,8 +533,10 @@ def prepare(model: nn.Module) -> None:
     base.config._attn_implementation = ATTENTION  # a name that transformers makes no mask for
 
 
-def install() -> None:
+def install(*, tree: bool = False) -> None:
     """Make LLaMA-Factory's supervised fine-tuning in this process use the module; call it before ``run_exp``.
+
+    ``tree`` is that of `lay_end_to_end`.
 
     Raises:
         InputError: there is a GPU, but no liger-kernel.
@@ -397,6 +558,16 @@ def install() -> None:
 
     class EndToEnd(collator):  # type: ignore[misc, valid-type]
         def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-            return lay_end_to_end(features)
+            return lay_end_to_end(features, tree=tree)
+
+    class Evened(workflow.CustomSeq2SeqTrainer):  # type: ignore[misc]
+        def get_train_dataloader(self) -> Any:
+            loader = super().get_train_dataloader()
+            batches = getattr(loader.batch_sampler, "batch_sampler", loader.batch_sampler)  # inside: of all GPUs
+            lengths = [len(ids) for ids in self.train_dataset["input_ids"]]
+            number = self.args.world_size * self.args.gradient_accumulation_steps
+            batches.sampler = EvenBatches(batches.sampler, lengths, batches.batch_size, number)
+            return loader
 
     workflow.load_model, workflow.SFTDataCollatorWith4DAttentionMask = load, EndToEnd
+    workflow.CustomSeq2SeqTrainer = Evened

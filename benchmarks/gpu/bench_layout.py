@@ -1,0 +1,106 @@
+r"""Train and evaluate all tasks with the layouts separate and shared, on a random model of Qwen2.5-7B's shape.
+
+    for layout in separate shared; do
+        python scripts/preprocess_data.py --layout $layout --task all --candidates all --train_input GOLD.csv \
+            --dev_input dataset/sample/dev.csv --tokenizer MODEL --output_dir data/train_$layout
+        python scripts/preprocess_data.py --layout $layout --task all --train_input dataset/sample/train.csv \
+            --dev_input GOLD.csv --tokenizer MODEL --output_dir data/dev_$layout
+    done
+    python benchmarks/gpu/bench_layout.py --tokenizer MODEL --data data
+
+Training takes the train file with several annotators, evaluation the dev file with one target a prompt. Both layouts
+run with the speed module and batches of about as many tokens. A random model does not stop by itself, so every answer
+has ``--max_new_tokens`` tokens. Prints a JSON line each: targets trained a second, prompts and meetings answered a
+second, and the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import bench_training  # noqa: E402
+
+SAMPLES = {"separate": 5, "shared": 4}
+"""Samples, or conversations, of a batch: about 9,000 tokens both."""
+
+
+def main() -> None:
+    """Train one epoch and answer all dev prompts in both layouts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=Path("/tmp/random-qwen2.5-7b"))
+    parser.add_argument("--layers", type=int, default=28)
+    parser.add_argument("--max_new_tokens", type=int, default=16)
+    parser.add_argument("--meetings", type=int, default=3, help="how many the dev file was made of")
+    args = parser.parse_args()
+    bench_training.make_model(args)
+    trained = {layout: train(args, layout) for layout in SAMPLES}
+    for layout, line in trained.items():
+        print(json.dumps({"layout": layout} | line), flush=True)
+    answered = answer(args)
+    print(json.dumps(answered), flush=True)
+    ratio = trained["shared"]["targets_per_second"] / trained["separate"]["targets_per_second"]
+    times = answered["separate"]["seconds"] / answered["shared"]["seconds"]
+    print(json.dumps({"training_ratio": round(ratio, 2), "evaluation_ratio": round(times, 2)}))
+
+
+def train(args: argparse.Namespace, layout: str) -> dict:
+    """Train an epoch in a process of its own; return its line."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = bench_training.COMMON | bench_training.FAST
+        settings |= {
+            "mug_tree": layout == "shared",
+            "dataset": "alimeeting4mug_train",
+            "dataset_dir": str(args.data / f"train_{layout}"),
+            "model_name_or_path": str(args.model),
+            "output_dir": f"{folder}/out",
+            "per_device_train_batch_size": SAMPLES[layout],
+            "gradient_accumulation_steps": 1,
+            "num_train_epochs": 1.0,
+        }
+        del settings["max_steps"]
+        job = Path(folder) / "job.json"
+        job.write_text(json.dumps({"name": layout, "settings": settings, "output": f"{folder}/line"}))
+        command = [sys.executable, bench_training.__file__, "--job", str(job)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return json.loads(Path(f"{folder}/line").read_text())
+
+
+def answer(args: argparse.Namespace) -> dict:
+    """Answer both dev files with one engine."""
+    from mug import evaluation
+    from mug.alpaca import read_alpaca
+    from mug.generation.model_folder import ModelFolder
+    from mug.generation.transformers_engine import TransformersEngine
+
+    engine = TransformersEngine(ModelFolder(str(args.model)), max_new_tokens=args.max_new_tokens)
+    found: dict = {}
+    for layout in SAMPLES:
+        path = args.data / f"dev_{layout}/dev_alpaca.json"
+        samples = [item.sample for item in evaluation.items(read_alpaca(path), evaluation.options_of(path))]
+        list(engine.generate(samples[:8]))  # warm up
+        started = time.perf_counter()
+        answers = dict(engine.generate(samples))
+        seconds = time.perf_counter() - started
+        found[layout] = {
+            "prompts": len(answers),
+            "prompt_tokens": sum(len(engine.encode(sample)) for sample in samples),
+            "seconds": round(seconds, 2),
+            "prompts_per_second": round(len(answers) / seconds, 2),
+            "meetings_per_second": round(args.meetings / seconds, 3),
+        }
+    return found
+
+
+if __name__ == "__main__":
+    main()
