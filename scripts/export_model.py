@@ -10,7 +10,8 @@
   `model.generate` runs on past the answer;
 - the chat template's own system prompt, "You are a helpful assistant.", but training used `default_system`.
 
-Both are set here; running it again changes nothing.
+Both are set here, and the Modelfile for Ollama gets the second stop token and greedy decoding; running it again
+changes nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mug import command
 from mug.errors import InputError, Message
-from mug.files import write_json, write_text
+from mug.files import check_overlap, write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_SYSTEM = "You are a helpful assistant."  # in the chat template of the Qwen2.5 base models
+OLLAMA = ('PARAMETER stop "<|endoftext|>"', "PARAMETER temperature 0", "PARAMETER repeat_penalty 1")
 
 DONE = Message(
     "已写入合并后的模型 {folder}：遇到 {stops} 停止，对话模板的系统提示与训练时相同。\n"
@@ -52,9 +55,13 @@ def main() -> int:
                 return 1
         stops = set_stop_tokens(folder)
         set_system_prompt(folder, config["default_system"])
+        set_ollama_parameters(folder)
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
+    except OSError as error:
+        print(Message(f"写不了模型：{error}", f"Can't write the model: {error}").say(args.lang), file=sys.stderr)
+        return 1
     print(DONE.say(args.lang).format(folder=folder, stops=" ".join(stops)))
     return 0
 
@@ -77,21 +84,34 @@ def read_config(path: Path, overrides: list[str]) -> dict[str, Any]:
     """Return the YAML's keys with the overrides, read as LLaMA-Factory reads them.
 
     Raises:
-        InputError: there is no such file, or ``export_dir`` or ``default_system`` is not set.
+        InputError: there is no such file, ``export_dir`` or ``default_system`` is not set, or ``export_dir`` is the
+            folder of the base or the adapter, which would be lost.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if not path.is_file():
         raise InputError(
             f"没有配置文件 {path}；请检查路径。", f"There is no configuration file {path}; check the path."
         )
-    config = dict(OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides)))
+    try:
+        config = dict(OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides)))
+    except (OSError, ValueError, TypeError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"读不了配置 {path} 或命令行上的 key=value（{reason}）；请改正后重试。",
+            f"Can't read the configuration {path} or the key=value on the command line ({reason}); mend it and try "
+            "again.",
+        ) from None
     for key in ("export_dir", "default_system"):
-        if not config.get(key):
+        if not isinstance(config.get(key), str) or not config[key]:
             raise InputError(
                 f"{path} 没有设置 {key}；请在文件里或命令行上写 {key}=…。",
                 f"{path} does not set {key}; write {key}=… in the file or on the command line.",
             )
+    read = [config.get(key) for key in ("model_name_or_path", "adapter_name_or_path")]
+    check_overlap([config["export_dir"]], [folder for folder in read if isinstance(folder, str)])
     return config
 
 
@@ -99,13 +119,21 @@ def set_stop_tokens(folder: Path) -> list[str]:
     """Let generation_config.json stop at the tokenizer's end token and wherever the base stopped; return the tokens.
 
     Raises:
-        InputError: ``folder`` holds no exported model.
+        InputError: ``folder`` holds no exported model, or a damaged one.
     """
     file = folder / "generation_config.json"
     try:
         settings = json.loads(file.read_text("utf-8"))
         tokenizer_settings = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         added_tokens = json.loads((folder / "tokenizer.json").read_text("utf-8"))["added_tokens"]
+        ids = {token["content"]: token["id"] for token in added_tokens}
+        before = settings.get("eos_token_id")
+        before = before if isinstance(before, list) else [before]
+        # The order of the Qwen2.5-Instruct models: the end of an answer, then the end of a document.
+        end_of_answer = ids[tokenizer_settings["eos_token"]]
+        stops = [end_of_answer, *(stop for stop in before if stop not in (None, end_of_answer))]
+        settings["eos_token_id"] = stops
+        settings["pad_token_id"] = ids[tokenizer_settings["pad_token"]]
     except OSError as error:
         raise InputError(
             f"{folder} 里没有导出的模型（缺 {Path(error.filename).name}）；"
@@ -113,16 +141,22 @@ def set_stop_tokens(folder: Path) -> list[str]:
             f"{folder} holds no exported model (no {Path(error.filename).name}); "
             "run llamafactory-cli export configs/merge.yaml first.",
         ) from None
-    ids = {token["content"]: token["id"] for token in added_tokens}
-    before = settings.get("eos_token_id")
-    before = before if isinstance(before, list) else [before]
-    # The order of the Qwen2.5-Instruct models: the end of an answer, then the end of a document.
-    end_of_answer = ids[tokenizer_settings["eos_token"]]
-    stops = [end_of_answer, *(stop for stop in before if stop not in (None, end_of_answer))]
-    settings["eos_token_id"] = stops
-    settings["pad_token_id"] = ids[tokenizer_settings["pad_token"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"{folder} 里的分词器或生成配置已损坏（{error!r}）；请重新导出。",
+            f"The tokenizer or the generation settings in {folder} are damaged ({error!r}); export again.",
+        ) from None
     write_json(file, settings)
     return [next((content for content, number in ids.items() if number == stop), str(stop)) for stop in stops]
+
+
+def set_ollama_parameters(folder: Path) -> None:
+    """Let the Modelfile stop and decode as evaluation does; Ollama's own defaults sample and penalise repetition."""
+    file = folder / "Modelfile"
+    text = file.read_text("utf-8") if file.is_file() else ""
+    missing = [line for line in OLLAMA if line not in text.splitlines()]
+    if text and missing:
+        write_text(file, text.rstrip("\n") + "\n" + "\n".join(missing) + "\n")
 
 
 def set_system_prompt(folder: Path, system: str) -> None:
@@ -146,4 +180,4 @@ def set_system_prompt(folder: Path, system: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -55,46 +57,72 @@ COMMON = {
 }
 QLORA = {"quantization_method": "bnb", "quantization_bit": 4, "double_quantization": True}
 LONG = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_steps": 30}
+FAST = {"mug_speed": True, "disable_gradient_checkpointing": True}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     # What this project's predecessor trained with.
     "predecessor": {"lora_dropout": 0.15, "flash_attn": "fa2"},
     # The same thirty steps, plain and fast: their losses are compared.
     "plain_30": LONG,
     "fast_30": {**LONG, "mug_speed": True},
-    "plain_30_eager": {**LONG, "flash_attn": "disabled"},  # how far two plain ways of attention are apart
     # What keys alone reach.
     "liger": {"enable_liger_kernel": True},
     "liger_no_checkpointing": {"enable_liger_kernel": True, "disable_gradient_checkpointing": True},
     # The speed module.
-    "fast_4": {"mug_speed": True, "disable_gradient_checkpointing": True},
-    "fast_8": {
-        "mug_speed": True,
-        "disable_gradient_checkpointing": True,
+    "fast_4": FAST,
+    "fast_8": {**FAST, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
+    "fast_8_rank_128": {
+        **FAST,
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 2,
+        "lora_rank": 128,
+        "lora_alpha": 256,
     },
-    "fast_16": {
-        "mug_speed": True,
-        "disable_gradient_checkpointing": True,
-        "per_device_train_batch_size": 16,
-        "gradient_accumulation_steps": 1,
+    "fast_2_rank_64": {
+        **FAST,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 8,
+        "lora_rank": 64,
+        "lora_alpha": 128,
     },
     "fast_8_checkpointing": {"mug_speed": True, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 2},
-    # Small cards.
-    "qlora_1x2048": {
+    # In 4 bits.
+    "qlora_1x2048": {**QLORA, "cutoff_len": 2048, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16},
+    "qlora_1x2048_liger": {
         **QLORA,
+        "enable_liger_kernel": True,
         "cutoff_len": 2048,
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": 16,
-        "max_steps": 5,
     },
-    "qlora_1x2048_fast": {
+    "qlora_4_checkpointing_fast": {**QLORA, "mug_speed": True, "lora_rank": 64, "lora_alpha": 128},
+    "qlora_1_fast": {
         **QLORA,
-        "cutoff_len": 2048,
+        **FAST,
+        "lora_rank": 64,
+        "lora_alpha": 128,
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": 16,
-        "max_steps": 5,
-        "mug_speed": True,
+    },
+    # Several GPUs (--gpus 2): the global batch stays 16.
+    "fast_8_two": {**FAST, "per_device_train_batch_size": 8, "gradient_accumulation_steps": 1},
+    "liger_two": {"enable_liger_kernel": True, "gradient_accumulation_steps": 2},
+    "zero2_fast_two": {
+        **FAST,
+        "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 1,
+        "deepspeed": "configs/deepspeed/ds_z2.json",
+    },
+    "zero3_two": {
+        "enable_liger_kernel": True,
+        "gradient_accumulation_steps": 2,
+        "deepspeed": "configs/deepspeed/ds_z3.json",
+    },
+    "fsdp_qlora_two": {
+        **QLORA,
+        "enable_liger_kernel": True,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 8,
+        "accelerate": "configs/fsdp/fsdp_qlora.yaml",
     },
 }
 
@@ -109,6 +137,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=28)
     parser.add_argument("--gpus", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=540, help="start no configuration after this long")
+    parser.add_argument("--keep", type=Path, help="keep what the trainings write in this folder")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every configuration")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench_training.jsonl"))
     args = parser.parse_args()
@@ -124,16 +153,21 @@ def main() -> None:
             if time.monotonic() - started > args.seconds:
                 print(f"{name}: not started, time is over", file=sys.stderr)
                 continue
-            settings = settings_of(name) | dict(pair.split("=", 1) for pair in args.set)
+            settings = settings_of(name) | {
+                key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in args.set)
+            }
             settings |= {
                 "model_name_or_path": str(args.model),
                 "dataset_dir": folder,
-                "output_dir": f"{folder}/{name}",
+                "output_dir": str((args.keep or Path(folder)) / Path(name).stem),
             }
             job = Path(folder) / "job.json"
+            launcher = [sys.executable]
+            if "accelerate" in settings:
+                launcher += ["-m", "accelerate.commands.launch", "--config_file", settings.pop("accelerate")]
+            elif args.gpus > 1:
+                launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.gpus}"]
             job.write_text(json.dumps({"name": name, "settings": settings, "output": str(args.output)}))
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.gpus}"]
-            launcher = launcher if args.gpus > 1 or "deepspeed" in settings else [sys.executable]
             log = args.output.with_suffix(f".{Path(name).stem}.log")
             with log.open("w") as file:
                 status = subprocess.run([*launcher, __file__, "--job", str(job)], stdout=file, stderr=file).returncode
@@ -145,8 +179,6 @@ def settings_of(name: str) -> dict[str, Any]:
     """Return a configuration's keys; a YAML file keeps its own, but trains on the benchmark's data for some steps."""
     if name in CONFIGURATIONS:
         return COMMON | CONFIGURATIONS[name]
-    import yaml
-
     own = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     for key in (
         "eval_dataset",
@@ -173,11 +205,13 @@ def run_job(job: dict[str, Any]) -> None:
     from llamafactory.train.tuner import run_exp
 
     settings = dict(job["settings"])
-    if str(settings.pop("mug_speed", False)).lower() == "true":
+    tree = settings.pop("mug_tree", False)
+    if settings.pop("mug_speed", False):
         from mug.training import speed
 
-        speed.install()
+        speed.install(tree=tree)
     tokens: list[int] = []  # real ones of each batch, in the loader's order
+    targets: list[int] = []
     times: list[float] = []
     losses: list[float] = []
 
@@ -194,6 +228,8 @@ def run_job(job: dict[str, Any]) -> None:
     def counted(self: Any, model: Any, inputs: dict[str, Any], *rest: Any, **kwargs: Any) -> Any:
         mask = inputs.get("attention_mask")
         tokens.append(int(inputs["input_ids"].numel() if mask is None else (mask != 0).sum()))
+        wanted = (inputs["labels"] != -100).flatten()
+        targets.append(int((wanted[1:] & ~wanted[:-1]).sum()))  # a target begins behind its question
         return step(self, model, inputs, *rest, **kwargs)
 
     workflow.CustomSeq2SeqTrainer.training_step = counted
@@ -216,12 +252,17 @@ def run_job(job: dict[str, Any]) -> None:
         "samples_per_second": round(
             (len(times) - 2) * micro * world * settings["per_device_train_batch_size"] / seconds, 3
         ),
+        "targets_per_second": round(sum(targets[2 * micro :]) * world / seconds, 3),
         "tokens_per_step": round(sum(tokens) * world / len(times)),
         "step_seconds": round(seconds / (len(times) - 2), 4),
         "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2),
         "reserved_GiB": round(torch.cuda.max_memory_reserved() / 2**30, 2),
         "losses": losses,
-        "settings": {key: value for key, value in settings.items() if COMMON.get(key) != value and "_dir" not in key},
+        "settings": {
+            key: value
+            for key, value in job["settings"].items()
+            if COMMON.get(key) != value and "_dir" not in key and key != "model_name_or_path"
+        },
     }
     with Path(job["output"]).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
