@@ -5,38 +5,40 @@ r"""Corpus CSV -> Alpaca JSON for one MUG task or all six, and the dataset_info.
 
 One task writes train_alpaca.json and dev_alpaca.json; ``all`` puts the samples of all tasks into these and writes
 train_<task>.json and dev_<task>.json besides. Dataset names: alimeeting4mug_train, alimeeting4mug_dev,
-mug_<task>_train, mug_<task>_dev.
+mug_<task>_train, mug_<task>_dev. Rows that can't be read go to rejected.jsonl, and the exit status is 1 then; with
+``--strict`` the first one stops it, and nothing is written.
+
+With ``--layout shared`` a row of train is a conversation: the transcript once, then the questions of all tasks about
+it, to all annotators. There are two files only, and dev has a row a question.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from mug import tokens
-from mug.alpaca import AlpacaFile, open_alpaca, read_dataset_info, row, write_dataset_info
-from mug.corpus import Report, read_meetings
+from mug import alpaca, command, conversations
+from mug.conversion import Gathering, Settings, check_shared, convert
+from mug.corpus import Report, read_rows
 from mug.errors import InputError, Message
-from mug.files import write_json
+from mug.files import check_outputs, write_json
 from mug.report import preprocessing
-from mug.report.preprocessing import Tally
-from mug.tasks import TASKS
-from mug.tasks.base import Options, Sample, Skipped, Split, Task
+from mug.report.rejected import RejectedFile, open_rejected
+from mug.table import Rejected
+from mug.tasks import LAYOUTS, TASKS
+from mug.tasks.base import Split
+from mug.workers import WorkerLost, in_order
 
 ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE_TOKENS = 40  # what the qwen template adds around a prompt: role marks and the system prompt
-OVER_CUTOFF = Message(
-    "超过 cutoff_len，训练会截断它，未取；可调小 --max_input_tokens",
-    "over cutoff_len, training would cut it, left out; a smaller --max_input_tokens helps",
-)
+MOST_WORKERS = 128
 
 
 def main() -> int:
@@ -44,38 +46,37 @@ def main() -> int:
     gc.disable()  # nothing here makes cycles, and looking for them takes a tenth of the time
     args = parse_args()
     started = time.monotonic()
+    gatherings: dict[str, Gathering] = {}
     try:
-        folder = None if args.estimate_tokens else args.tokenizer or configured_model()
-        options, counting = make_options(args, folder)
-        names = list(TASKS) if args.task == "all" else [args.task]
-        tasks = [TASKS[name](options) for name in names]
-        reports, tallies = {}, {}
-        keys: dict[str, set[str]] = {}
-        info = read_dataset_info(args.output_dir)  # a broken one is found before anything is replaced
+        tokenizer = None if args.estimate_tokens else args.tokenizer or configured_model()
+        settings = make_settings(args, tokenizer)
+        check_outputs(alpaca.outputs(args.output_dir), (path for _, path in inputs(args)))
+        info = alpaca.read_dataset_info(args.output_dir)  # a broken one is found before anything is replaced
         with ExitStack() as files:  # nothing takes its place before everything is written
+            rejected = files.enter_context(open_rejected(args.output_dir / "rejected.jsonl"))
             for split, path in inputs(args):
-                reports[split] = Report()
-                tallies[split], keys[split] = write_split(files, args, split, path, tasks, reports[split])
-            check_overlap(args, keys)
-        write_dataset_info(args.output_dir, info, dataset_files(names, args.task == "all"))
-        write_json(args.output_dir / "preprocess.json", saved_options(args, folder))
+                gatherings[split] = Gathering(Report(), others=dict(gatherings))
+                write_split(files, args, split, path, settings, gatherings[split], rejected)
+            if not args.allow_overlap:
+                check_shared(gatherings)
+        is_shared = args.layout == "shared"
+        datasets = alpaca.dataset_files(gatherings, args.task == "all" and not is_shared)
+        alpaca.write_dataset_info(
+            args.output_dir, info, datasets, alpaca.CONVERSATION_COLUMNS if is_shared else alpaca.COLUMNS
+        )
+        needs_tree = any(gathering.needs_tree for gathering in gatherings.values())
+        write_json(args.output_dir / "preprocess.json", saved_options(args, tokenizer, needs_tree))
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
-    except (OSError, KeyboardInterrupt) as error:
-        reason = str(error) or type(error).__name__
-        zh, en = (
-            f"没有写完 {args.output_dir}（{reason}）；旧文件未动。",
-            f"{args.output_dir} not written ({reason}); older files stay.",
-        )
-        print(Message(zh, en).say(args.lang), file=sys.stderr)
+    except (OSError, WorkerLost, KeyboardInterrupt) as error:
+        print(not_written(args.output_dir, error).say(args.lang), file=sys.stderr)
         return 1
-    print("\n".join(preprocessing.summary(reports, tallies, counting, args.cutoff_len, args.lang)))
-    seconds = time.monotonic() - started
-    zh = f"\n已写入 {args.output_dir}（{seconds:.1f} 秒）。下一步：llamafactory-cli train configs/train_lora.yaml"
-    en = f"\nWritten to {args.output_dir} ({seconds:.1f} s). Next: llamafactory-cli train configs/train_lora.yaml"
-    print(Message(zh, en).say(args.lang))
-    return 1 if any(report.rejected for report in reports.values()) else 0
+    print("\n".join(preprocessing.summary(gatherings, counting(tokenizer), args.cutoff_len, args.lang)))
+    for note in preprocessing.notes(args.output_dir, datasets, rejected.rows):
+        print(note.say(args.lang))
+    print(written(args, needs_tree, time.monotonic() - started).say(args.lang))
+    return 1 if rejected.rows else 0
 
 
 def parse_args() -> argparse.Namespace:
@@ -88,6 +89,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--task", choices=[*TASKS, "all"], default="title_generation")
     parser.add_argument(
+        "--layout",
+        choices=list(LAYOUTS),
+        default="separate",
+        help="shared：同一段会议内容只写一次，各任务轮流提问 / shared: a transcript once, then all questions",
+    )
+    parser.add_argument(
         "--candidates",
         choices=["first", "all", "union"],
         help="取谁的标注：first 第一位，all 每位一条，union 合并；默认同官方基线 / whose labels; default by task",
@@ -98,8 +105,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--cutoff_len",
         type=int,
-        default=2560,
-        help="训练时的 cutoff_len，超长的不进训练集 / longer samples stay out of train",
+        help="训练时的 cutoff_len，超长的不进训练集，默认 2560，shared 为 4096 / longer samples stay out of train",
     )
     parser.add_argument(
         "--tokenizer",
@@ -119,40 +125,45 @@ def parse_args() -> argparse.Namespace:
         "--es_target", choices=["ids", "text"], default="ids", help="关键句目标：编号或原句 / numbers or text"
     )
     parser.add_argument(
-        "--allow_overlap", action="store_true", help="允许同一会议同时在 train 与 dev / accept leakage"
+        "--allow_overlap", action="store_true", help="允许同一会议（或同样的句子）同时在 train 与 dev / accept leakage"
     )
+    parser.add_argument("--strict", action="store_true", help="遇到第一行读不了的就停 / stop at the first bad row")
+    parser.add_argument("--num_workers", type=int, default=1, help="进程数，结果相同 / processes; same result")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--lang", choices=["zh", "en"], default="zh")
     args = parser.parse_args()
     if not 0 <= args.negative_ratio < 1e9:
         parser.error("--negative_ratio 应为不小于 0 的数 / should be a number from 0")
+    if not 1 <= args.num_workers <= MOST_WORKERS:
+        parser.error(f"--num_workers 应为 1 到 {MOST_WORKERS} / should be from 1 to {MOST_WORKERS}")
+    if args.cutoff_len is None:
+        args.cutoff_len = conversations.CUTOFF_LEN if args.layout == "shared" else 2560
     return args
 
 
-def make_options(args: argparse.Namespace, folder: Path | None) -> tuple[Options, Message]:
-    """Return the task options, and a sentence that says how tokens are counted."""
-    if folder is None:
-        count, counting = (
-            tokens.estimate,
-            Message("按安全上界估计（未用分词器）", "a safe upper estimate (no tokenizer)"),
-        )
-    else:
-        count, counting = (
-            tokens.tokenizer_counter(folder),
-            Message(f"由 {folder} 的分词器计数", f"by the tokenizer in {folder}"),
-        )
-    options = Options(
+def make_settings(args: argparse.Namespace, tokenizer: Path | None) -> Settings:
+    """Return what decides the samples."""
+    return Settings(
+        tasks=tuple(TASKS) if args.task == "all" else (args.task,),
+        tokenizer=str(tokenizer) if tokenizer else None,
         max_input_tokens=args.max_input_tokens,
-        count=count,
         candidates=args.candidates,
         es_target=args.es_target,
         negative_ratio=args.negative_ratio,
         seed=args.seed,
+        cutoff_len=args.cutoff_len,
+        layout=args.layout,
     )
-    return options, counting
 
 
-def saved_options(args: argparse.Namespace, folder: Path | None) -> dict[str, Any]:
+def counting(tokenizer: Path | None) -> Message:
+    """Say how tokens are counted."""
+    if tokenizer is None:
+        return Message("按安全上界估计（未用分词器）", "a safe upper estimate (no tokenizer)")
+    return Message(f"由 {tokenizer} 的分词器计数", f"by the tokenizer in {tokenizer}")
+
+
+def saved_options(args: argparse.Namespace, folder: Path | None, needs_tree: bool) -> dict[str, Any]:
     """Return what evaluate.py needs to make the same prompts again from the corpus."""
     return {
         "tokenizer": str(folder.resolve()) if folder else None,
@@ -161,7 +172,29 @@ def saved_options(args: argparse.Namespace, folder: Path | None) -> dict[str, An
         "es_target": args.es_target,
         "negative_ratio": args.negative_ratio,
         "seed": args.seed,
+        "layout": args.layout,
+        "needs_tree": needs_tree,
     }
+
+
+def next_command(args: argparse.Namespace, needs_tree: bool) -> tuple[str, Message]:
+    """Return the command that trains on these data, and what must be said about it."""
+    if args.layout == "separate":
+        return "llamafactory-cli train configs/train_lora.yaml", Message("", "")
+    training = "python scripts/train.py configs/train_lora.yaml mug_speed=true mug_tree=true"
+    if needs_tree:
+        zh = "\n同一问题有多位标注者的答案，须用 mug_tree=true 训练；要用 llamafactory-cli，请加 --candidates first。"
+        en = (
+            "\nSome questions have several annotators' answers, which needs mug_tree=true; for llamafactory-cli add "
+            "--candidates first."
+        )
+    else:
+        zh = "\n也可用 llamafactory-cli 训练，但那样后面的问题会看到前面的问题和答案，与评测时不同。"
+        en = (
+            "\nllamafactory-cli trains it too, but then later questions see earlier ones with their answers, which "
+            "no evaluation shows."
+        )
+    return f"{training} cutoff_len={args.cutoff_len}", Message(zh, en)
 
 
 def configured_model() -> Path | None:
@@ -191,91 +224,43 @@ def inputs(args: argparse.Namespace) -> Iterator[tuple[Split, Path]]:
     yield from chosen
 
 
-def dataset_files(names: list[str], is_all: bool) -> dict[str, str]:
-    """Return dataset names and their files."""
-    files = {f"alimeeting4mug_{split}": f"{split}_alpaca.json" for split in ("train", "dev")}
-    if is_all:
-        files |= {f"mug_{name}_{split}": f"{split}_{name}.json" for name in names for split in ("train", "dev")}
-    return files
-
-
 def write_split(
-    files: ExitStack, args: argparse.Namespace, split: Split, path: Path, tasks: list[Task], report: Report
-) -> tuple[dict[str, Tally], set[str]]:
-    """Write the samples of one corpus file, a meeting at a time; return what became of them and the meeting keys."""
-    joint = files.enter_context(open_alpaca(args.output_dir / f"{split}_alpaca.json"))
-    own: dict[str, AlpacaFile] = {}
-    if args.task == "all":
-        own = {t.name: files.enter_context(open_alpaca(args.output_dir / f"{split}_{t.name}.json")) for t in tasks}
-    tallies = {task.name: Tally() for task in tasks}
-    keys: set[str] = set()
+    files: ExitStack,
+    args: argparse.Namespace,
+    split: Split,
+    path: Path,
+    settings: Settings,
+    gathering: Gathering,
+    rejected: RejectedFile,
+) -> None:
+    """Write the samples of one corpus file, a meeting at a time and in its order; what became of them is gathered."""
+    joint = files.enter_context(alpaca.open_alpaca(args.output_dir / f"{split}_alpaca.json"))
+    own: dict[str, alpaca.AlpacaFile] = {}
+    if args.task == "all" and args.layout == "separate":
+        own = {
+            t: files.enter_context(alpaca.open_alpaca(args.output_dir / f"{split}_{t}.json")) for t in settings.tasks
+        }
+    report = gathering.report
     started = time.monotonic()
-    for meeting in read_meetings(path, report, times=False):
-        keys.add(meeting.key)
-        for task in tasks:
-            samples: list[Sample] = []
-            for made in task.samples(meeting, split):
-                if isinstance(made, Skipped):
-                    tallies[task.name].skipped[made.reason] += 1
-                else:
-                    samples.append(made)
-            for sample in admit(tallies[task.name], samples, split, task.options, args.cutoff_len):
-                # Titles keep the predecessor's three keys; the other tasks say which window a row is.
-                text = orjson.dumps(row(sample, with_id=task.name != "title_generation"))
-                joint.write(text)
-                if own:
-                    own[task.name].write(text)
-        show_progress(split, report, time.monotonic() - started)
+    rows = read_rows(path, report)
+    with closing(in_order(partial(convert, split=split, settings=settings), rows, args.num_workers)) as results:
+        for converted in results:
+            is_new = gathering.add(converted)
+            if isinstance(converted, Rejected):
+                if args.strict:
+                    raise preprocessing.refused(converted)
+                rejected.write(converted)
+            elif is_new:
+                for name, made in converted.rows.items():
+                    for row in made:
+                        joint.write(row)
+                        if own:
+                            own[name].write(row)
+                show_progress(split, report, time.monotonic() - started)
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if not joint.rows:
-        raise InputError(
-            f"{path} 没有得到任何样本（{report.meetings} 个会议，{len(report.rejected)} 行被拒）；"
-            f"{first_reason(report, tallies).zh}。",
-            f"{path} gave no samples ({report.meetings} meetings, {len(report.rejected)} rows rejected); "
-            f"{first_reason(report, tallies).say('en')}.",
-        )
-    return tallies, keys
-
-
-def admit(tally: Tally, samples: list[Sample], split: Split, options: Options, cutoff_len: int) -> list[Sample]:
-    """Count the samples and their tokens; return those that training will not cut (of dev all, to be scored)."""
-    limit = cutoff_len if options.count is not tokens.estimate else 2 * cutoff_len  # the estimate is an upper bound
-    kept = []
-    for sample, target in zip(samples, options.count([sample.output for sample in samples]), strict=True):
-        total = sample.input_tokens + target + TEMPLATE_TOKENS
-        if split == "train" and total > limit:
-            tally.skipped[OVER_CUTOFF] += 1
-            continue
-        tally.samples += 1
-        tally.input_tokens[sample.input_tokens] += 1
-        tally.target_tokens[target] += 1
-        tally.over_cutoff += total > cutoff_len
-        kept.append(sample)
-    return kept
-
-
-def first_reason(report: Report, tallies: dict[str, Tally]) -> Message:
-    """Return the most telling reason why there are no samples."""
-    if report.rejected:
-        first = report.rejected[0]
-        return Message(f"第 {first.row} 行：{first.reason.zh}", f"row {first.row}: {first.reason.say('en')}")
-    for tally in tallies.values():
-        if tally.skipped:
-            return tally.skipped.most_common(1)[0][0]
-    return Message("文件里没有会议", "there are no meetings in the file")
-
-
-def check_overlap(args: argparse.Namespace, keys: dict[str, set[str]]) -> None:
-    """Refuse a meeting in both splits: a score on it would be worth nothing."""
-    both = sorted(keys.get("train", set()) & keys.get("dev", set()))
-    if both and not args.allow_overlap:
-        shown = ", ".join(both[:3])
-        raise InputError(
-            f"{len(both)} 个会议同时在 train 与 dev 中（{shown}…），评测会失真；请去掉一边，或加 --allow_overlap。",
-            f"{len(both)} meetings are in train and in dev ({shown}…), which makes scores worthless; remove them from "
-            "one, or add --allow_overlap.",
-        )
+        raise preprocessing.no_samples(gathering)
 
 
 def show_progress(split: str, report: Report, seconds: float) -> None:
@@ -285,5 +270,26 @@ def show_progress(split: str, report: Report, seconds: float) -> None:
         print(f"\r{split}: {report.meetings}  剩余 / left {left:.0f} s ", end="", file=sys.stderr, flush=True)
 
 
+def not_written(folder: Path, error: BaseException) -> Message:
+    """Say why it failed on the way."""
+    if isinstance(error, WorkerLost):
+        zh, en = error.message
+    else:
+        zh = en = str(error) or type(error).__name__
+    return Message(f"没有写完 {folder}（{zh}）；旧文件未动。", f"{folder} not written ({en}); older files stay.")
+
+
+def written(args: argparse.Namespace, needs_tree: bool, seconds: float) -> Message:
+    """Say what was written, and which command comes next."""
+    folder = args.output_dir
+    following, remark = next_command(args, needs_tree)
+    if folder.resolve() != ROOT / "data":
+        following += f" dataset_dir={shlex.quote(str(folder))}"
+    return Message(
+        f"{remark.zh}\n已写入 {folder}（{seconds:.1f} 秒）。下一步：{following}",
+        f"{remark.en}\nWritten to {folder} ({seconds:.1f} s). Next: {following}",
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import preprocess_data
-from mug import tokens
+from mug import conversion, tokens
 from mug.alpaca import read_alpaca
 from mug.report import preprocessing
 from mug.tasks import TASKS
@@ -69,7 +72,7 @@ def test_the_qwen_template_adds_no_more_tokens_than_reckoned_with(shared):
     around = (
         f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n"
     )
-    assert tokens.tokenizer_counter(shared / "qwen_tokenizer")([around])[0] <= preprocess_data.TEMPLATE_TOKENS
+    assert tokens.tokenizer_counter(shared / "qwen_tokenizer")([around])[0] <= conversion.TEMPLATE_TOKENS
 
 
 def test_one_task_writes_two_files_and_how_they_were_made(preprocess, sample_corpus, tmp_path):
@@ -86,6 +89,8 @@ def test_one_task_writes_two_files_and_how_they_were_made(preprocess, sample_cor
         "es_target": "ids",
         "negative_ratio": 1.0,
         "seed": 42,
+        "layout": "separate",
+        "needs_tree": False,
     }
 
 
@@ -130,6 +135,7 @@ def test_candidates_decide_how_many_title_samples_there_are(
     topics[0]["candidate"].append({"title": "春游去哪"})
     files = [corpus_file(case(meeting_key=key, topic_segment_ids=topics), name=f"{key}.csv") for key in ("T1", "T2")]
     options = ["--candidates", candidates] if candidates else []
+    options.append("--allow_overlap")  # the same sentences under two keys
     assert preprocess("--train_input", files[0], "--dev_input", files[1], *options).status == 0
     assert len(load(tmp_path / "data" / "train_alpaca.json")) == train
     assert len(load(tmp_path / "data" / "dev_alpaca.json")) == dev
@@ -286,6 +292,208 @@ def test_rejected_rows_are_named_the_others_kept_and_the_status_says_so(preproce
     assert len(load(tmp_path / "data" / "train_alpaca.json")) == 2
 
 
+def rejected_rows(folder):
+    return [json.loads(line) for line in (folder / "rejected.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_rejected_rows_are_kept_with_their_reason_and_their_start(preprocess, corpus_file, case, tmp_path):
+    silent = case(meeting_key="T3", sentences=[])
+    train = corpus_file(case(), "NA", silent, name="train.csv")
+    dev = corpus_file("{" + "长" * 5000, case(meeting_key="T4", sentences=other_sentences(case)), name="dev.csv")
+    ran = preprocess("--train_input", train, "--dev_input", dev)
+    assert (ran.status, ran.err) == (1, "")
+    assert f"有 3 行被拒，见 {tmp_path / 'data' / 'rejected.jsonl'}" in ran.out
+    na, third, cut = rejected_rows(tmp_path / "data")
+    assert na == {
+        "file": str(train),
+        "row": 3,
+        "meeting": "",
+        "reason": "内容为空（'NA'）",
+        "reason_en": "content is blank ('NA')",
+        "meetings": 1,
+        "content": "NA",
+    }
+    assert (third["row"], third["meeting"], third["reason"]) == (4, "T3", "会议 T3 没有 sentences")
+    assert third["content"] == json.dumps(silent, ensure_ascii=False)[:200]
+    assert (cut["file"], cut["row"], cut["content"]) == (str(dev), 2, "{" + "长" * 199)
+    assert len(load(tmp_path / "data" / "train_alpaca.json")) == len(load(tmp_path / "data" / "dev_alpaca.json")) == 2
+
+
+def test_an_older_list_of_rejected_rows_goes_when_none_is_rejected(preprocess, corpus_file, case, tmp_path):
+    assert preprocess("--train_input", corpus_file(case(), "NA")).status == 1
+    assert len(rejected_rows(tmp_path / "data")) == 1
+    assert preprocess("--train_input", corpus_file(case())).status == 0
+    assert not (tmp_path / "data" / "rejected.jsonl").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_strict_stops_at_the_first_rejected_row_and_writes_nothing(preprocess, corpus_file, case, tmp_path, workers):
+    source = corpus_file(case(), "NA", "{broken: " + "x" * 20)
+    assert preprocess("--train_input", source).status == 1
+    before = contents(tmp_path / "data")
+    for lang, said in (
+        ("zh", "第 3 行：内容为空（'NA'）；请修好这一行"),
+        ("en", "row 3: content is blank ('NA'); mend"),
+    ):
+        ran = preprocess("--train_input", source, "--strict", "--lang", lang, "--num_workers", workers)
+        assert (ran.status, ran.out) == (2, "")
+        assert said in ran.err and len(ran.err.strip().splitlines()) == 1
+    assert contents(tmp_path / "data") == before
+    assert preprocess("--train_input", corpus_file(case(), name="good.csv"), "--strict").status == 0
+
+
+def test_only_the_first_of_many_rejected_rows_are_printed(preprocess, corpus_file, case, tmp_path):
+    ran = preprocess("--train_input", corpus_file(case(), *["NA"] * 50))
+    assert ran.out.count("拒绝第") == preprocessing.SHOWN
+    assert "共拒绝 50 行" in ran.out
+    assert len(rejected_rows(tmp_path / "data")) == 50
+
+
+# ------------------------------------------------------------------------------------------ what an earlier run left
+
+
+def test_what_an_earlier_run_wrote_is_not_listed_beside_new_files(preprocess, corpus_file, case, tmp_path):
+    train, other = corpus_file(case(), name="train.csv"), case(meeting_key="T2", sentences=other_sentences(case))
+    both = ["--train_input", train, "--dev_input", corpus_file(other, name="dev.csv")]
+    assert preprocess("--task", "all", *both).status == 0
+    ran = preprocess("--train_input", train)
+    assert ran.status == 0
+    assert list(load(tmp_path / "data" / "dataset_info.json")) == ["alimeeting4mug_train"]
+    assert f"{tmp_path / 'data' / 'dev_alpaca.json'} 不是这次写的" in ran.out
+    assert (tmp_path / "data" / "dev_alpaca.json").exists()  # it may be somebody's only copy
+
+
+def test_the_next_command_names_the_folder_when_it_is_not_the_configured_one(preprocess, corpus_file, case, tmp_path):
+    source = corpus_file(case())
+    assert preprocess("--train_input", source).out.endswith("llamafactory-cli train configs/train_lora.yaml\n")
+    ran = preprocess("--train_input", source, out="my data")
+    assert ran.out.endswith(f"configs/train_lora.yaml dataset_dir='{tmp_path / 'my data'}'\n")
+
+
+def test_an_output_over_its_own_input_is_refused(preprocess, corpus_file, case, tmp_path):
+    (tmp_path / "data").mkdir()
+    source = corpus_file(case(), name="data/train_alpaca.json")
+    before = source.read_bytes()
+    ran = preprocess("--train_input", source)
+    assert (ran.status, len(ran.err.splitlines())) == (2, 1)
+    assert source.read_bytes() == before
+
+
+def test_the_columns_of_the_summary_stand_under_each_other_in_either_language(preprocess, corpus_file, case):
+    def width(text):
+        return sum(2 if CHINESE.match(char) else 1 for char in text)
+
+    for lang, last in (("zh", "跳过"), ("en", "skipped")):
+        ran = preprocess("--task", "all", "--train_input", corpus_file(case()), "--lang", lang)
+        header, *rows = [line for line in ran.out.splitlines() if line.startswith(("split", "train "))]
+        assert {width(row[: row.rindex("-")]) for row in rows} == {width(header[: header.index(last)])}
+
+
+# --------------------------------------------------------------------------------------------------- several processes
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    """A corpus of forty meetings with rejected and repeated rows between them."""
+    from conftest import table
+
+    cells = []
+    for number in range(40):
+        sentences = [
+            {"id": i, "speaker": "甲乙丙"[i % 3], "s": f"第{number}场第{i}句" + "话" * (i % 50)} for i in range(1, 200)
+        ]
+        value = {"meeting_key": f"T{number}", "sentences": sentences, "action_ids": [{"id": 7}, {"id": 300}]}
+        value["topic_segment_ids"] = [{"id": end, "candidate": [{"title": f"题{end}"}]} for end in (60, 199)]
+        value["candidate"] = [{"key_word": ["话"], "key_sentence": ["3", "9"]}]
+        cells += [value, "NA"] if number % 10 == 3 else [value, value] if number % 10 == 5 else [value]
+    path = tmp_path_factory.mktemp("forty") / "train.csv"
+    path.write_text(table(cells), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("counting", ["estimate", "tokenizer"])
+def test_any_number_of_processes_writes_the_same_bytes_and_says_the_same(
+    preprocess, forty, shared, tmp_path, counting
+):
+    options = ["--estimate_tokens"] if counting == "estimate" else ["--tokenizer", shared / "qwen_tokenizer"]
+    said = {}
+    for workers in (1, 2, 3):
+        out = f"w{workers}"
+        ran = preprocess("--task", "all", "--train_input", forty, *options, "--num_workers", workers, out=out)
+        assert (ran.status, ran.err) == (1, "")
+        said[workers] = re.sub(r"w\d|（[\d.]+ 秒）", "", ran.out)
+    assert contents(tmp_path / "w1") == contents(tmp_path / "w2") == contents(tmp_path / "w3")
+    assert said[1] == said[2] == said[3]
+    assert "40 个会议" in said[1] and "重复的会议" in said[1] and "拒绝第" in said[1]
+
+
+@pytest.mark.parametrize("number", [0, -1, 129, "x"])
+def test_a_number_of_processes_that_is_none_is_a_wrong_argument(preprocess, corpus_file, case, number):
+    ran = preprocess("--train_input", corpus_file(case()), "--num_workers", number)
+    assert ran.status == 2
+    assert "--num_workers" in ran.err
+
+
+def descendants(pid):
+    """Return the worker processes of a process: pid by pid, from /proc."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                if b"spawn_main" in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        except OSError:  # it ended meanwhile
+            continue
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc to find the workers in")
+@pytest.mark.parametrize("what", ["Ctrl-C", "a worker is killed", "the parent is killed"])
+def test_an_end_on_the_way_leaves_the_older_files_and_no_process(forty, tmp_path, what):
+    rows = forty.read_text("utf-8").split("\n", 1)
+    source = tmp_path / "long.csv"
+    copies = (re.sub(r'(""meeting_key"": ""T)', rf"\g<1>{copy}x", rows[1]) for copy in range(100))
+    source.write_text(rows[0] + "\n" + "".join(copies), encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train_alpaca.json").write_text("older")
+    options = ["--task", "all", "--estimate_tokens", "--num_workers", "2", "--output_dir", tmp_path / "data"]
+    process = subprocess.Popen(
+        [sys.executable, SCRIPT, "--train_input", source, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(workers := descendants(process.pid)) < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        if what == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+        else:
+            os.kill(workers[0] if what == "a worker is killed" else process.pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.01)
+    assert (tmp_path / "data" / "train_alpaca.json").read_text() == "older"
+    if what == "the parent is killed":
+        return
+    assert (process.returncode, out, len(err.splitlines())) == (1, "", 1)
+    assert ("KeyboardInterrupt" if what == "Ctrl-C" else "一个工作进程中途退出") in err
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["train_alpaca.json"]
+
+
 def test_a_file_that_gives_no_sample_is_refused_with_its_reason(preprocess, corpus_file, case):
     ran = preprocess("--train_input", corpus_file(case(topic_segment_ids=[{"id": 6}])))
     assert ran.status == 2
@@ -304,10 +512,46 @@ def test_a_meeting_in_train_and_dev_is_refused_unless_it_is_allowed(preprocess, 
     assert preprocess("--train_input", train, "--dev_input", dev, "--allow_overlap").status == 0
 
 
+@pytest.mark.parametrize("changed", [0, 4])
+def test_the_sentences_of_a_train_meeting_under_another_key_in_dev_are_refused(
+    preprocess, shared, corpus_file, tmp_path, changed
+):
+    import csv
+
+    csv.field_size_limit(1 << 26)
+    with (shared / "data" / "real_dev3.csv").open(encoding="utf-8", newline="") as file:
+        first, *others = [json.loads(row[1]) for row in csv.reader(file, delimiter="\t") if row[0] != "idx"]
+    copy = json.loads(json.dumps(first)) | {"meeting_key": "X1"}
+    longest = sorted(copy["sentences"], key=lambda sentence: len(sentence["s"]))[-changed:] if changed else []
+    for sentence in longest:
+        sentence["s"] = "改过：" + sentence["s"]
+    for sentence in copy["sentences"]:
+        sentence |= {"id": sentence["id"] + 100, "speaker": "丙", "s": sentence["s"].replace("，", ", ")}
+    copy["action_ids"] = [{"id": item["id"] + 100} for item in copy["action_ids"]]
+    train = corpus_file(first, others[0], name="train.csv")
+    dev = corpus_file(others[1], copy, name="dev.csv")
+    inputs = ["--task", "action_item_detection", "--train_input", train, "--dev_input", dev, "--lang", "en"]
+    ran = preprocess(*inputs)
+    assert ran.status == 2
+    assert f"1 meetings are in train and in dev (dev X1 = train {first['meeting_key']}…)" in ran.err
+    assert list((tmp_path / "data").iterdir()) == []
+    assert preprocess(*inputs, "--allow_overlap").status == 0
+
+
+def test_the_same_sentences_under_two_keys_of_one_split_are_named(preprocess, corpus_file, case):
+    ran = preprocess("--train_input", corpus_file(case(), case(meeting_key="T2")))
+    assert ran.status == 0
+    assert "修正 1 处：句子与另一个会议相同，只是 key 不同（首例 T2 = T1）" in ran.out
+
+
 def test_meetings_without_keys_in_train_and_dev_are_not_the_same(preprocess, corpus_file, case):
     train = corpus_file(case(meeting_key=None), name="train.csv")
-    dev = corpus_file(case(meeting_key=None, action_ids=[]), name="dev.csv")
+    dev = corpus_file(case(meeting_key=None, sentences=other_sentences(case)), name="dev.csv")
     assert preprocess("--train_input", train, "--dev_input", dev).status == 0
+
+
+def other_sentences(case):
+    return [sentence | {"s": f"另说：{sentence['s']}"} for sentence in case()["sentences"]]
 
 
 def other_key(case):
@@ -361,7 +605,8 @@ def test_a_sample_that_training_would_cut_is_left_out_of_train_and_kept_in_dev(
         return corpus_file(case(meeting_key=key, topic_segment_ids=topics), name=f"{key}.csv")
 
     for options in ([], ["--tokenizer", shared / "qwen_tokenizer"]):
-        ran = preprocess("--train_input", source("T1"), "--dev_input", source("T2"), *options)
+        inputs = ["--train_input", source("T1"), "--dev_input", source("T2"), "--allow_overlap"]
+        ran = preprocess(*inputs, *options)
         assert ran.status == 0
         assert [row["output"] for row in load(tmp_path / "data" / "train_alpaca.json")] == ["定春游时间"]
         assert len(load(tmp_path / "data" / "dev_alpaca.json")) == 2

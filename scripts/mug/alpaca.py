@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mug.errors import InputError
 from mug.files import atomic_write, write_text
+from mug.tasks import TASKS
 from mug.tasks.base import Sample
 
 COLUMNS = {"prompt": "instruction", "query": "input", "response": "output"}
+CONVERSATION_COLUMNS = COLUMNS | {"history": "history"}
+"""Those of the layout ``shared``."""
 
 
 def row(sample: Sample, with_id: bool) -> dict[str, Any]:
-    """Return a sample as an Alpaca row; LLaMA-Factory ignores the keys beyond the first three."""
+    """Return a sample as an Alpaca row; LLaMA-Factory ignores the keys that dataset_info.json does not name."""
     alpaca: dict[str, Any] = {"instruction": sample.instruction, "input": sample.input, "output": sample.output}
+    if sample.history:
+        alpaca["history"] = [list(turn) for turn in sample.history]
     if with_id:
         alpaca |= {"id": sample.id, "references": list(sample.references)}
     return alpaca
@@ -76,21 +81,47 @@ def read_dataset_info(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def write_dataset_info(folder: Path, info: dict[str, Any], files: dict[str, str]) -> None:
+def dataset_files(splits: Iterable[str], is_all: bool) -> dict[str, str | None]:
+    """Return all dataset names of ours and their files, None for those that this run did not make.
+
+    An older file is not listed beside new ones: it may be of other options, or share meetings with them unseen.
+    """
+    made = set(splits)
+    both = ("train", "dev")
+    files = {f"alimeeting4mug_{split}": f"{split}_alpaca.json" if split in made else None for split in both}
+    for name in TASKS:
+        for split in both:
+            files[f"mug_{name}_{split}"] = f"{split}_{name}.json" if split in made and is_all else None
+    return files
+
+
+def outputs(folder: Path) -> Iterator[Path]:
+    """Yield every file that a run may write or take away."""
+    for name in filter(None, dataset_files(("train", "dev"), True).values()):
+        yield folder / name
+    for name in ("dataset_info.json", "preprocess.json", "rejected.jsonl"):
+        yield folder / name
+
+
+def write_dataset_info(
+    folder: Path, info: dict[str, Any], files: dict[str, str | None], columns: Mapping[str, str] = COLUMNS
+) -> None:
     """Write ``folder/dataset_info.json``: datasets of ours, by name and file, beside the other entries of ``info``.
 
-    A dataset of ours whose file was not written (it would have no rows) is taken out. The file is ASCII, since
-    LLaMA-Factory opens it in the system's encoding.
+    A dataset of ours that has no file, because none was made for it or it would have no rows, is taken out. The
+    info is ASCII, since LLaMA-Factory opens it in the system's encoding.
     """
     written = {
-        name: {"file_name": file, "columns": COLUMNS} for name, file in files.items() if (folder / file).exists()
+        name: {"file_name": file, "columns": dict(columns)}
+        for name, file in files.items()
+        if file is not None and (folder / file).exists()
     }
     info = {name: entry for name, entry in info.items() if name not in files} | written
     write_text(folder / "dataset_info.json", json.dumps(info, indent=2, ensure_ascii=True) + "\n")
 
 
 def read_alpaca(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of an Alpaca file (a JSON array, or JSON lines), each checked for its three strings.
+    """Return the rows of an Alpaca file (a JSON array, or JSON lines), each checked for its strings.
 
     Raises:
         InputError: no such file, no JSON, no rows, or a row whose instruction, input or output is no string or
@@ -132,6 +163,11 @@ def _problem(item: Any) -> str:
         return "instruction"
     if not isinstance(item.get("input", ""), str):
         return "input"
+    turns = item.get("history") or []
+    if not isinstance(turns, list) or any(
+        not isinstance(turn, list) or [type(said) for said in turn] != [str, str] for turn in turns
+    ):
+        return "history"
     for name in ("instruction", "output"):
         if not isinstance(item.get(name), str) or not item[name].strip():
             return name
