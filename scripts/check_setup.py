@@ -22,6 +22,8 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from mug import command
+
 ROOT = Path(__file__).resolve().parent.parent
 MARKS = {"good": "✓", "optional": "–", "missing": "✗"}
 # Import name by extra: the package is optional, and what its absence means.
@@ -273,4 +275,4 @@ def pad(text: str, places: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mug import command
 from mug.download.corpus_files import Row, checked, local_splits, rows_of
 from mug.download.hubs import DownloadError, check_reachable, hide_tokens
 from mug.errors import InputError, Message
@@ -205,4 +206,4 @@ def sdk_rows(split: str, cache: str) -> Iterator[tuple[int, str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from mug import command
 from mug.download.hubs import (
     DownloadError,
     Hub,
@@ -271,4 +272,4 @@ def read_exactly(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

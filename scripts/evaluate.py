@@ -28,11 +28,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mug import evaluation, parity, predictions
+from mug import command, evaluation, parity, predictions
 from mug.alpaca import read_alpaca
 from mug.corpus import read_gold
 from mug.errors import InputError, Message
-from mug.files import write_json, write_text
+from mug.files import check_outputs, write_json, write_text
 from mug.generation.base import Completion, Engine
 from mug.generation.engines import add_options, load, target_of
 from mug.generation.model_folder import resolve
@@ -40,12 +40,14 @@ from mug.meeting import Meeting
 from mug.metrics.baselines import GOOD_TITLES
 from mug.report import html, markdown
 from mug.submission_files import write_submissions
+from mug.visible import on_one_line
 
 
 def main() -> int:
     """Run the command line; return the exit status."""
     args = parse_args()
     try:
+        check_outputs(outputs_of(args), inputs_of(args))
         rows = read_alpaca(args.data_path)[: args.num_samples]
         items = evaluation.items(rows, evaluation.options_of(args.data_path))
         gold = read_gold(args.gold) if args.gold else []
@@ -107,7 +109,19 @@ def parse_args() -> argparse.Namespace:
         parser.error("--backend api 需要 --api_base / needs --api_base")
     if (args.submission or args.compare) and not args.gold:
         parser.error("--submission 与 --compare 需要 --gold / need --gold")
+    if args.output_path.suffix in (".md", ".html"):
+        parser.error("--output_path 应为 .json，报告写在旁边 / should be .json; the pages are written beside it")
     return args
+
+
+def outputs_of(args: argparse.Namespace) -> list[Path]:
+    """Return the files that a run writes."""
+    return [args.output_path, *map(args.output_path.with_suffix, (".md", ".html", ".parity.json"))]
+
+
+def inputs_of(args: argparse.Namespace) -> list[Path]:
+    """Return the files that a run reads."""
+    return [path for path in (args.data_path, args.gold, args.predictions, args.compare) if path]
 
 
 # ------------------------------------------------------------------------------------------------------ generation
@@ -175,8 +189,8 @@ def check_parity(args: argparse.Namespace, items: Sequence[evaluation.Item]) -> 
     write_json(path, {"models": list(answers), "n": len(samples), "differing": differing})
     for one in differing[:10]:
         for label, why in one["why"].items():
-            print(f"{one['id']}  {label}: {why}")
-        print(f"  {json.dumps(one['answers'], ensure_ascii=False)}")
+            print(on_one_line(f"{one['id']}  {label}: {why}"))
+        print(on_one_line(f"  {json.dumps(one['answers'], ensure_ascii=False)}"))
     zh = f"{len(samples)} 个样本中 {len(differing)} 个答案不同；明细：{path}"
     en = f"{len(differing)} of {len(samples)} answers differ; details: {path}"
     print(Message(zh, en).say(args.lang))
@@ -328,4 +342,4 @@ def print_results(args: argparse.Namespace, results: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mug import command
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
 from mug.files import write_text
@@ -229,4 +230,4 @@ def random_model(tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -14,10 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mug import evaluation
+from mug import command, evaluation
 from mug.corpus import read_gold
 from mug.errors import InputError, Message
-from mug.files import write_json
+from mug.files import check_outputs, write_json
 from mug.metrics import official
 from mug.metrics.baselines import BASELINES
 from mug.metrics.submission import read_rows
@@ -35,6 +35,7 @@ def main() -> int:
 
     track = evaluation.TRACK_OF.get(args.task, args.task)
     try:
+        check_outputs([args.output], [args.gold, args.predictions])
         gold = read_gold(args.gold)
         rows = {key: dict(row) for key, row in read_rows(args.predictions).items()}
         scored = evaluation.official_scores({track: rows}, gold)[track]
@@ -59,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -19,6 +19,10 @@ ABOVE_TASKS = (
     "mug.predictions",
     "mug.parity",
     "mug.submission_files",
+    "mug.minutes",
+    "mug.transcripts",
+    "mug.training",
+    "mug.web",
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mug.errors import InputError
 from mug.generation.base import Completion
-from mug.predictions import append, prompts_digest, read_done
+from mug.predictions import LONGEST_ANSWER, append, prompts_digest, read_done, read_given
 from mug.tasks.base import Sample
 
 FINGERPRINT = {"engine": "transformers", "adapter": {"adapter_model.safetensors": "5b1c"}, "prompts": "77"}
@@ -75,8 +75,34 @@ def test_a_fingerprint_with_a_tuple_is_the_same_after_json(tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["{broken", '{"index": 1}', "[]", "7", '{"index": 0, "raw": "x"}'],
-    ids=["JSON", "keys", "list", "int", "few"],
+    ["{broken", '{"index": 1}', "[]", "7", '{"index": 0, "raw": "x"}', "[" * 100_000, "\\xff"]
+    + [
+        '{"index": "0", "raw": "x", "finish": "stop", "tokens": 1}',
+        '{"index": true, "raw": "", "finish": "", "tokens": 1}',
+    ]
+    + [
+        '{"index": 0, "raw": null, "finish": "stop", "tokens": 1}',
+        '{"index": 0, "raw": "x", "finish": 1, "tokens": 1}',
+    ]
+    + [
+        '{"index": 0, "raw": "x", "finish": "stop", "tokens": "1"}',
+        '{"index": 0, "raw": ["x"], "finish": "", "tokens": 1}',
+    ],
+    ids=[
+        "JSON",
+        "keys",
+        "list",
+        "int",
+        "few",
+        "nested",
+        "bytes",
+        "index",
+        "boolean",
+        "null",
+        "finish",
+        "tokens",
+        "raw",
+    ],
 )
 def test_a_damaged_whole_line_is_one_sentence(tmp_path, line):
     written(tmp_path / "a.jsonl")
@@ -113,3 +139,26 @@ def test_the_digest_changes_with_any_prompt_and_with_their_order():
     }
     assert len(digests) == 4
     assert prompts_digest(list(SAMPLES)) == prompts_digest(SAMPLES)
+
+
+def given(path, *answers):
+    rows = [{"prompt": "", "predict": answer, "label": ""} for answer in answers]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_given_answer_of_abnormal_length_is_refused_by_its_number(tmp_path):
+    longest = "好" * LONGEST_ANSWER
+    assert read_given(given(tmp_path / "a.jsonl", "x", longest), SAMPLES[:2])[1].text == longest
+    with pytest.raises(InputError) as error:
+        read_given(given(tmp_path / "a.jsonl", "x", longest + "。"), SAMPLES[:2])
+    assert error.value.message.en.startswith("Answer 2 of ") and "50001 characters" in error.value.message.en
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, "{" * 100_000, '{"fingerprint": ' + "[" * 50_000 + "]" * 50_000 + "}"]
+)
+def test_a_given_file_nested_without_end_is_one_sentence(tmp_path, content):
+    (tmp_path / "a.jsonl").write_text(content)
+    with pytest.raises(InputError):
+        read_given(tmp_path / "a.jsonl", SAMPLES)

@@ -42,12 +42,23 @@ VARIABLES = {
     "GRADIO_SERVER_NAME": "llamafactory/webui/interface.py",
     "HF_ENDPOINT": "huggingface_hub/constants.py",
     "HTTPS_PROXY": "pip, requests",
+    "MASTER_ADDR": "llamafactory/launcher.py",
+    "MASTER_PORT": "llamafactory/launcher.py",
     "MAX_CONCURRENT": "llamafactory/chat/hf_engine.py",
+    "MAX_NNODES": "llamafactory/launcher.py",
+    "MAX_RESTARTS": "llamafactory/launcher.py",
+    "MIN_NNODES": "llamafactory/launcher.py",
     "MODELSCOPE_SDK_TOKEN": "scripts/download_data.py",
     "MUG_API_KEY": "scripts/mug/generation/api_engine.py",
+    "NNODES": "llamafactory/launcher.py",
+    "NODE_RANK": "llamafactory/launcher.py",
+    "NPROC_PER_NODE": "llamafactory/launcher.py",
     "OPENAI_API_KEY": "scripts/mug/generation/api_engine.py",
     "PIP_INDEX_URL": "pip",
+    "RDZV_ID": "llamafactory/launcher.py",
     "TORCH_INDEX_URL": "setup.sh",
+    "USE_RAY": "llamafactory/extras/misc.py",
+    "WANDB_MODE": "wandb",
 }
 # The documents name these to say that they do not exist.
 ABSENT_FLAGS = {"--deepspeed", "--key"}
@@ -169,7 +180,9 @@ def check_python(words):
         parser, method = parser_of(script)
         getattr(parser, method)(arguments)  # leaves by SystemExit what it does not know
         for path in (word for word in arguments if word.endswith(".yaml")):
-            check_config(path, [word for word in arguments if "=" in word], training=False)
+            training = script in ("scripts/train.py", "scripts/estimate_memory.py")
+            ours = {"mug_speed", "mug_tree"} if training else set()
+            check_config(path, [word for word in arguments if "=" in word], training=training, ours=ours)
     else:
         for flag in (word.partition("=")[0] for word in arguments if word.startswith("--")):
             assert flag in source(script), f"{script} has no {flag}"
@@ -183,6 +196,10 @@ def check_pytest(words):
         if word == "-m":
             named = set(re.findall(r"\w+", rest.pop(0))) - {"not", "and", "or"}
             assert named <= set(markers), f"no marker {named - set(markers)}"
+        elif word == "-k":
+            part = rest.pop(0)
+            files = [source(file) for file in words if file.endswith(".py")]
+            assert any(re.search(rf"def test_\w*{part}", text) for text in files), f"no test named like {part}"
         elif not word.startswith("-"):
             assert (ROOT / word.partition("::")[0]).exists(), f"no test {word}"
 
@@ -212,9 +229,9 @@ def check_llamafactory(words):
     check_config(config, overrides, training=program == "train")
 
 
-def check_config(path, overrides, training):
+def check_config(path, overrides, training, ours=frozenset()):
     assert (ROOT / path).is_file(), f"no configuration {path}"
-    unknown = {word.partition("=")[0] for word in overrides} - llamafactory_keys(training)
+    unknown = {word.partition("=")[0] for word in overrides} - llamafactory_keys(training) - ours
     assert not unknown, f"LLaMA-Factory has no {unknown}"
 
 
@@ -249,6 +266,10 @@ def check_tool(words):
     """A tool of requirements-dev.txt."""
 
 
+def check_foreign(words):
+    """A program that is installed by whoever wants it, so that nothing here can look into it."""
+
+
 RULES = {
     "bash": check_bash,
     "conda": check_conda,
@@ -257,10 +278,15 @@ RULES = {
     "make": check_make,
     "mypy": check_tool,
     "nvidia-smi": lambda words: None,
+    "ollama": check_foreign,
+    "pip": check_foreign,
     "pre-commit": check_tool,
     "python": check_python,
     "ruff": check_tool,
     "source": check_source,
+    "swanlab": check_foreign,
+    "tensorboard": check_foreign,
+    "vllm": check_foreign,
 }
 
 

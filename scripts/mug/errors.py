@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mug.visible import for_terminal
+
 
 class Message(NamedTuple):
     """One sentence in both languages; an empty ``en`` means that ``zh`` serves for both."""
@@ -12,8 +14,8 @@ class Message(NamedTuple):
     en: str = ""
 
     def say(self, lang: str) -> str:
-        """Return the sentence in ``lang``, ``zh`` or ``en``."""
-        return self.en if lang == "en" and self.en else self.zh
+        """Return the sentence in ``lang``, ``zh`` or ``en``; foreign text in it can't steer a terminal."""
+        return for_terminal(self.en if lang == "en" and self.en else self.zh)
 
 
 class InputError(Exception):

@@ -65,7 +65,7 @@ def test_zoom_names_the_speaker_in_the_words_and_a_time_of_day_is_no_speaker():
 def test_teams_voices_entities_two_line_cues_and_missing_end_tags():
     assert said(TEAMS) == [
         ("张三 (外部)", "先定 A&B春游地点。"),
-        ("李四", "没有结尾 a<b <i>"),
+        ("李四", "没有结尾 a＜b ＜i>"),
         ("甲", "一二三。"),
         ("乙", "四。"),
     ]
@@ -79,7 +79,7 @@ def test_hours_may_be_left_out_and_two_voices_of_a_cue_share_its_time():
 
 def test_words_that_look_like_markup_stay_text():
     cue = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v 张三><script>alert(1)</script> {预算}</v>\n"
-    assert said(cue) == [("张三", "<script>alert(1)</script> {预算}")]
+    assert said(cue) == [("张三", "＜script>alert(1)＜/script> {预算}")]
 
 
 def test_words_behind_a_blank_line_and_a_missing_blank_line_are_kept():

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
+from urllib.parse import quote, quote_plus
 
 from mug.errors import InputError, Message
 
 TOKEN_VARIABLES = ("MODELSCOPE_API_TOKEN", "MODELSCOPE_SDK_TOKEN", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+_USER = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s?#]*@", re.IGNORECASE)  # up to the last @, which a password may hold
+_QUERY = re.compile(r"(https?://[^\s?#]+)\?\S+", re.IGNORECASE)
 # torch.load runs code that such a file carries; safetensors holds numbers only.
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # What the system, the SDK's records and the logs need beside the model.
@@ -195,6 +199,7 @@ def no_network(name: str, url: str, error: Exception | None, instead: Message | 
     mirror = "MODELSCOPE_ENDPOINT" if name == "modelscope" else "HF_ENDPOINT"
     instead = instead or Message(f"换 --source {other}", f"use --source {other}")
     what = type(error).__name__
+    url = hide_tokens(url)
     return InputError(
         f"连不上 {name}（试过 {url}：{what}）；请检查网络，或设置代理 HTTPS_PROXY，或用 {mirror} 指定镜像，"
         f"或{instead.zh}。",
@@ -207,6 +212,7 @@ def _refused(
     name: str, url: str, model_id: str, revision: str | None, status: int | None, error: Exception
 ) -> InputError:
     version = f"@{revision}" if revision else ""
+    url = hide_tokens(url)
     reason = f"HTTP {status}" if status else hide_tokens(str(error).split("\n")[0])
     token = "MODELSCOPE_API_TOKEN" if name == "modelscope" else "HF_TOKEN"
     return InputError(
@@ -228,12 +234,20 @@ def _broke_off(error: Exception) -> DownloadError:
 
 
 def hide_tokens(text: str) -> str:
-    """Put *** where a token of the environment stands in ``text``."""
+    """Put *** where a secret stands in ``text``: a token of the environment, or what an address carries.
+
+    An address may hold a user and a password (a mirror, a proxy), or a signature behind its question mark (the
+    storage that a hub sends to).
+
+    >>> hide_tokens("https://me:secret@host/file?Signature=abc: timed out")
+    'https://***@host/file?*** timed out'
+    """
     for variable in TOKEN_VARIABLES:
         token = os.environ.get(variable, "").strip()
-        if token:
-            text = text.replace(token, "***")
-    return text
+        for form in {token, quote(token, safe=""), quote_plus(token)} if token else ():
+            text = text.replace(form, "***")
+    text = _USER.sub(r"\1***@", text)
+    return _QUERY.sub(r"\1?***", text)
 
 
 def without_pickles(files: Sequence[RemoteFile]) -> tuple[list[RemoteFile], list[RemoteFile]]:
@@ -305,7 +319,9 @@ def faults(folder: Path, files: Sequence[RemoteFile]) -> list[Message]:
 def _missing_shards(index: Path) -> list[Message]:
     try:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        if not all(isinstance(shard, str) for shard in shards):
+            raise ValueError("not names")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return [Message(f"{index.name} 读不出分片清单", f"{index.name} has no readable list of shards")]
     return [
         Message(f"{index.name} 列出的分片 {shard} 不在", f"the shard {shard} of {index.name} is missing")

@@ -26,6 +26,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from mug.errors import InputError
+
 Sentences = list[list[str]]
 """A text as the ``rouge`` package sees it: sentences of words."""
 
@@ -196,6 +198,10 @@ def lcs_rows(rows: Iterable[int], length: int) -> list[int]:
     return table
 
 
+LARGEST_TABLE = 1 << 32
+"""Bits, half a gigabyte: two texts of 65,000 words. The longest summaries of the corpus have about 3,000."""
+
+
 def _lcs_path(sentence: Sequence[str], length: int, masks: dict[str, int]) -> set[str]:
     """The distinct words on the LCS path that ``_recon_lcs`` of rouge 1.0.1 walks from the table's end.
 
@@ -210,6 +216,13 @@ def _lcs_path(sentence: Sequence[str], length: int, masks: dict[str, int]) -> se
     """
     words = [word for word in sentence if word in masks]
     rows = [masks[word] for word in words]
+    if len(rows) * length > LARGEST_TABLE:
+        raise InputError(
+            f"要评分的一段摘要有 {len(sentence)} 个词，与另一段 {length} 个词相比内存不够；"
+            "请检查语料或答案里是否有异常长的句子。",
+            f"A summary of {len(sentence)} words is to be compared with one of {length}, which no memory holds; "
+            "look for a sentence of abnormal length in the corpus or the answers.",
+        )
     table = lcs_rows(rows, length)
     path = set()
     below = (1 << length) - 1  # the columns still to the left

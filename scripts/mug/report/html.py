@@ -32,6 +32,7 @@ from mug.report import charts
 from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES
 from mug.tasks import TASKS
 from mug.tasks.base import NONE, Answer, Sample
+from mug.visible import visible
 
 SHOWN_SAMPLES = 20
 """So many of the worst, and of the best, samples of a task are shown."""
@@ -112,19 +113,11 @@ def _environment() -> Environment:
     return environment
 
 
-# A file can't hold half a surrogate pair, and a browser drops or replaces the other control characters in silence.
-_UNSEEN = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
-_UNSEEN |= dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF], 0xFFFD)
-_HIDDEN = re.compile("[" + "".join(map(re.escape, map(chr, _UNSEEN))) + "]")
-
-
 def _visible(value: Any) -> Any:
     """Return a string with pictures (␀, ␛) in place of control characters; what is markup already is our own."""
     if value is None:
         return "—"
-    if isinstance(value, str) and not isinstance(value, Markup) and _HIDDEN.search(value):
-        return value.replace("\r\n", "\n").translate(_UNSEEN)
-    return value
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _percent(value: Any) -> str:

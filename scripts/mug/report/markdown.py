@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mug.metrics import llamafactory
 from mug.metrics.baselines import BASELINES, GOOD_TITLES
 from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES
+from mug.visible import on_one_line
 
 SMOKE = (
     "> **微型模型只检验流程，不代表效果。** 分数接近 0 是正常的。 "
     "*The tiny model checks the wiring, not quality; scores near 0 are to be expected.*"
 )
 NOTHING = "—"
+# In a path "_" and "." are common and harmless; these make cells, links, pictures, emphasis and headings.
+_MARKS = re.compile(r"[\\|\[\]*#!~]")
 
 
 def render(results: Mapping[str, Any]) -> str:
@@ -120,8 +124,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 
 def _cell(value: Any) -> str:
-    """Return a value that can neither end a table's cell nor become markup."""
-    return str(value).replace("|", "\\|").replace("`", "'").replace("<", "&lt;").replace("\n", " ")
+    """Return a value that can neither end a table's cell nor become markup, a link or a picture."""
+    text = on_one_line(str(value)).replace("`", "'").replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKS.sub(r"\\\g<0>", text)
 
 
 def _percent(value: float | None) -> str:
