@@ -160,23 +160,27 @@ def set_ollama_parameters(folder: Path) -> None:
 
 
 def set_system_prompt(folder: Path, system: str) -> None:
-    """Put ``system`` into the chat template in place of the base's own.
+    """Put ``system`` into the chat template: in place of the base's own, or, where it has none (Qwen3), before it.
 
     Raises:
-        InputError: there is no chat template, or its own system prompt is neither the base's nor ``system``.
+        InputError: there is no chat template, or it is not of Qwen's form and its system prompt is another.
     """
     file = folder / "chat_template.jinja"
     template = file.read_text("utf-8") if file.is_file() else ""
     literal = system.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     if literal in template:
         return
-    if BASE_SYSTEM not in template:
+    if BASE_SYSTEM in template:
+        write_text(file, template.replace(BASE_SYSTEM, literal))
+    elif "<|im_start|>" in template and "You are" not in template:
+        turn = f"{{{{- '<|im_start|>system\\n{literal}<|im_end|>\\n' }}}}"
+        write_text(file, f"{{%- if not tools and messages[0].role != 'system' %}}{turn}{{%- endif %}}{template}")
+    else:
         raise InputError(
             f"{file} 里找不到系统提示“{BASE_SYSTEM}”，无法换成训练时的；请手工修改，或在每次请求里写明系统提示。",
             f'{file} does not hold the system prompt "{BASE_SYSTEM}", so it can\'t be replaced by that of training; '
             "edit it, or send the system prompt with every request.",
         )
-    write_text(file, template.replace(BASE_SYSTEM, literal))
 
 
 if __name__ == "__main__":

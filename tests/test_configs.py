@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-import preprocess_data
-from mug.tasks import TASKS
+from mug.alpaca import dataset_files
 from mug.training.memory import GIB, estimate
 from mug.training.shapes import shape_of
 
@@ -87,7 +86,7 @@ class TestEveryFile:
         assert found[0] == "model"
 
     def test_names_only_datasets_that_preprocess_writes(self, path: Path) -> None:
-        written = preprocess_data.dataset_files(list(TASKS), True)
+        written = dataset_files(("train", "dev"), True)
         config = read(called(path))
         named = [name for key in ("dataset", "eval_dataset") for name in config.get(key, "").split(",") if name]
         assert [name for name in named if name not in written] == []

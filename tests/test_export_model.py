@@ -69,6 +69,19 @@ def test_a_system_prompt_with_quotes_and_line_breaks_stays_one_string_of_the_tem
     assert jinja2.Template(template).render() == "system\n" + system
 
 
+def test_a_template_without_a_system_prompt_of_its_own_gets_one_where_the_messages_have_none(merged: Path) -> None:
+    jinja2 = pytest.importorskip("jinja2")
+    own = "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{%- endfor %}"
+    (merged / "chat_template.jinja").write_text(own, encoding="utf-8")  # as Qwen3's begins
+    for _ in range(2):  # twice changes nothing
+        export_model.set_system_prompt(merged, TRAINING)
+    template = jinja2.Template((merged / "chat_template.jinja").read_text("utf-8"))
+    asked = [{"role": "user", "content": "问"}]
+    told = f"<|im_start|>system\n{TRAINING}<|im_end|>\n<|im_start|>user\n问<|im_end|>\n"
+    assert template.render(messages=asked) == told
+    assert template.render(messages=[{"role": "system", "content": TRAINING}, *asked]) == told
+
+
 def test_an_unknown_chat_template_is_reported_and_left_alone(run: Any, merged: Path) -> None:
     (merged / "chat_template.jinja").write_text("{{ messages }}", encoding="utf-8")
     done = run(export_model, "--skip_export", f"export_dir={merged}", "--lang", "en")
