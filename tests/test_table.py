@@ -142,6 +142,7 @@ def archive():
         (b"\n <!DOCTYPE html><html>404</html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer"),
         (b"\0" * 4096, "no content column"),
+        (b"\x1e\r\n[]", "no content column"),  # Python alone takes it for a blank line
         (b"\t\t\n\n", "is empty"),
         (b"idx|content\n0|{}\n", "no content column (found: idx|content)"),
         (b"content\tcontent\n{}\t{}\n", "2 content columns"),

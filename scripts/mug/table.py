@@ -36,6 +36,7 @@ SHOWN = 200
 """Characters of a rejected row that are kept, so that a person recognises it."""
 
 _LINES_BY_BYTES = ("utf-8", "utf-8-sig", "gb18030")  # a line end is one byte, which is no part of another character
+_AROUND = "\ufeff \t\r\n"  # what may stand around a line or a cell and means nothing
 _HEAD = 4 << 20  # bytes looked at to find the encoding
 _MEETING = re.compile(r'"(?:sentences|sentence_list)"')  # once a meeting, so it tells how many a cell holds
 
@@ -281,10 +282,10 @@ class _Lines:
 
 def _rows(path: Path, lines: _Lines, encoding: str) -> Iterator[Row | Rejected]:
     each = iter(lines)
-    header = next((line for line in each if line.strip("\ufeff \t\r\n")), "").lstrip("\ufeff")
+    header = next((line for line in each if line.strip(_AROUND)), "").lstrip("\ufeff")
     if not header:
         raise InputError(f"{path} 是空文件；请重新下载。", f"{path} is empty; download it again.")
-    opening = header.strip()
+    opening = header.strip(_AROUND)
     if opening.startswith("[") or opening == "{" or (opening[0] == "{" and _is_one_object(path, encoding, opening)):
         yield from _array(path, encoding)
         return
@@ -293,7 +294,7 @@ def _rows(path: Path, lines: _Lines, encoding: str) -> Iterator[Row | Rejected]:
         return
     # The header alone decides: the cells are full of commas and quotes.
     delimiter = max("\t,;", key=header.count)
-    columns = [name.strip(" \t\r\n\ufeff").lower() for name in next(csv.reader([header], delimiter=delimiter))]
+    columns = [name.strip(_AROUND).lower() for name in next(csv.reader([header], delimiter=delimiter))]
     place = _content_column(path, columns)
     for number, cells in enumerate(csv.reader(each, delimiter=delimiter), 2):
         if not any(cells):
@@ -337,7 +338,7 @@ def _content_column(path: Path, columns: list[str]) -> int:
 def _json_lines(path: Path, first: str, rest: Iterator[str], lines: _Lines) -> Iterator[Row]:
     number = 1
     while first:
-        if content := first.strip("\ufeff \t\r\n"):
+        if content := first.strip(_AROUND):
             yield Row(str(path), number, content, lines.fraction)
         number += 1
         first = next(rest, "")
@@ -348,7 +349,7 @@ def _is_one_object(path: Path, encoding: str, opening: str) -> bool:
     if opening.endswith("}") or path.stat().st_size > LARGEST_ARRAY:
         return False
     try:
-        json.loads(path.read_text(encoding=encoding).strip("\ufeff \t\r\n"), strict=False)
+        json.loads(path.read_text(encoding=encoding).strip(_AROUND), strict=False)
     except (ValueError, RecursionError):
         return False
     return True
@@ -381,7 +382,7 @@ def _array(path: Path, encoding: str) -> Iterator[Row]:
             f"{path} is a JSON array of {size >> 20} MB, which can't be read by rows; jq -c '.[]' makes lines of it.",
         )
     try:
-        text = path.read_text(encoding=encoding).strip("\ufeff \t\r\n")
+        text = path.read_text(encoding=encoding).strip(_AROUND)
         found: Any = json.loads(text, strict=False, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         if isinstance(error, UnicodeDecodeError):
