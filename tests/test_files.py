@@ -260,3 +260,14 @@ def test_an_output_that_is_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="是一个文件夹"):
         check_outputs([tmp_path], [])
     check_overlap([tmp_path], [])
+
+
+def test_a_file_without_content_is_never_there_nor_an_older_one_of_its_name(tmp_path):
+    path = tmp_path / "rejected.jsonl"
+    path.write_text("older")
+    with atomic_write(path, unless_empty=True):
+        assert path.read_text() == "older"
+    assert list(tmp_path.iterdir()) == []
+    with atomic_write(path, unless_empty=True) as file:
+        file.write("one")
+    assert path.read_text() == "one"

@@ -42,8 +42,9 @@ class AlpacaFile:
         self.rows += 1
 
     def close(self) -> None:
-        """End the array."""
-        self._file.write(b"\n]\n" if self.rows else b"[]\n")
+        """End the array; one without rows stays an empty file."""
+        if self.rows:
+            self._file.write(b"\n]\n")
 
 
 @contextmanager
@@ -52,12 +53,10 @@ def open_alpaca(path: Path) -> Iterator[AlpacaFile]:
 
     A file without rows is not left behind, nor an older one of that name: LLaMA-Factory can't load ``[]``.
     """
-    with atomic_write(path) as file:
+    with atomic_write(path, unless_empty=True) as file:
         array = AlpacaFile(file.buffer)
         yield array
         array.close()
-    if not array.rows:
-        path.unlink()
 
 
 def read_dataset_info(folder: Path) -> dict[str, Any]:

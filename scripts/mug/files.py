@@ -21,7 +21,7 @@ _SUFFIX = ".tmp"
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[TextIO]:
+def atomic_write(path: str | Path, *, unless_empty: bool = False) -> Iterator[TextIO]:
     """Open a UTF-8 text file that takes ``path``'s place only when the block ends without an exception.
 
     The temporary file lies in the same folder, so that the replacement is one rename on one file system; until
@@ -29,6 +29,8 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
     regular file (/dev/stdout, a pipe) is written to as it is.
 
     A process that is killed leaves its temporary file behind; the next one that writes the same file removes it.
+    With ``unless_empty`` a file without content is not left behind, nor an older one of that name; at no moment is
+    there an empty one.
 
     Raises:
         OSError: ``path`` is a folder, its folder can't be made or written, or the disk is full; the temporary file
@@ -51,7 +53,11 @@ def atomic_write(path: str | Path) -> Iterator[TextIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, path)  # while the file is open and locked: nobody takes it for an abandoned one
+            if unless_empty and not os.fstat(file.fileno()).st_size:
+                path.unlink(missing_ok=True)
+                os.unlink(temporary)
+            else:
+                os.replace(temporary, path)  # while the file is open and locked: nobody takes it for an abandoned one
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

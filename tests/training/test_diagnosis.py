@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -343,10 +344,17 @@ def test_smoothing_keeps_a_constant_and_follows_llamafactory() -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_training_and_one_that_was_killed_are_told_apart(trainings: Any) -> None:
-    whole, killed = diagnose(trainings.whole), diagnose(trainings.killed)
+def test_a_finished_training_and_one_that_was_killed_are_told_apart(trainings: Any, tmp_path: Path) -> None:
+    checkpoint = min(trainings.whole.glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    steps = int(checkpoint.name.split("-")[1])
+    # What a kill leaves; the folder of the training that was killed has been trained to its end by another test.
+    shutil.copytree(checkpoint, tmp_path / checkpoint.name)
+    logged = (trainings.whole / "trainer_log.jsonl").read_text("utf-8").splitlines(keepends=True)
+    until = [line for line in logged if json.loads(line)["current_steps"] <= steps]
+    (tmp_path / "trainer_log.jsonl").write_text("".join(until), "utf-8")
+    whole, killed = diagnose(trainings.whole), diagnose(tmp_path)
     assert whole.curves.finished and whole.curves.step == whole.curves.total_steps
-    assert not killed.curves.finished and killed.curves.step >= trainings.steps
+    assert not killed.curves.finished and killed.curves.step >= steps
     assert killed.curves.series("grad_norm")
     for found in (whole, killed):
         assert found.start is not None and 7 < found.start < 10  # a random model of 4,096 tokens begins at ln 4096

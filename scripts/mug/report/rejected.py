@@ -48,8 +48,5 @@ def open_rejected(path: Path) -> Iterator[RejectedFile]:
 
     When no row was rejected there is no file then, nor an older one, which would tell of rows that are mended.
     """
-    with atomic_write(path) as file:
-        rejected = RejectedFile(file)
-        yield rejected
-    if not rejected.rows:
-        path.unlink()
+    with atomic_write(path, unless_empty=True) as file:
+        yield RejectedFile(file)
