@@ -38,6 +38,11 @@
     // The lower end of the pane may lie below the window as long as the page has not been scrolled.
     const below = from.top + height - top + within.height + 24 - innerHeight;
     if (below > 0) scrollBy({ top: below, behavior });
+    // One smooth scroll may stop the other, and the page may still grow: look again when both should be over.
+    setTimeout(() => {
+      const late = target.getBoundingClientRect().bottom + 24 - innerHeight;
+      if (late > 0) scrollBy({ top: late });
+    }, 900);
   };
 
   const offer = (sentence) => {
