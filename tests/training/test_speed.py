@@ -127,6 +127,7 @@ def test_a_batch_tells_its_size_and_keeps_all_targets():
     ]  # the last sample's earlier turn begins at token 5
 
 
+@pytest.mark.filterwarnings("ignore:.lora_bias=True")  # what peft says of the last one
 @pytest.mark.parametrize(
     ("changes", "told"),
     [({"lora_dropout": 0.1}, "lora_dropout=0"), ({"use_dora": True}, "DoRA"), ({"lora_bias": True}, "lora_bias")],
