@@ -136,6 +136,7 @@ def listen(args: argparse.Namespace) -> socket.socket:
     try:
         listener.bind((args.host, args.port))
     except OSError as error:
+        listener.close()
         raise InputError(
             f"不能在 {args.host} 的端口 {args.port} 上监听（{error.strerror or error}）；请换一个 --port。",
             f"Can't listen on {args.host}, port {args.port} ({error.strerror or error}); try another --port.",

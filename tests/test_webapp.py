@@ -8,13 +8,13 @@ import os
 import socket
 import threading
 import time
+import warnings
 import zipfile
 from argparse import Namespace
 from dataclasses import replace
 
 import pytest
 from starlette.responses import HTMLResponse, PlainTextResponse
-from starlette.testclient import TestClient
 
 import webapp
 from mug.errors import InputError, Message
@@ -25,6 +25,10 @@ from mug.minutes.pipeline import STAGES, make_minutes
 from mug.transcripts.recording import Recording
 from mug.web import editing, running, sessions, texts, view
 from mug.web.server import LOOPBACK, Guard, application, file_stem
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of starlette about anyio
+    from starlette.testclient import TestClient
 
 HOSTILE = "<img src=x onerror=alert(1)> & **粗** <script>1</script>"
 WORDS = ("先定春游地点。", HOSTILE, "同意。", "哪天去？", "下周五。", "我来订大巴，周三之前报价。")
