@@ -17,7 +17,7 @@ ALL = Settings(tasks=tuple(TASKS))
 
 
 def row_of(value, number=2):
-    return Row("dataset/train.csv", number, json.dumps(value, ensure_ascii=False))
+    return Row("dataset/train.csv", number, json.dumps(value, ensure_ascii=False).encode())
 
 
 def test_the_function_and_all_that_goes_in_and_out_can_be_pickled(case):
@@ -30,7 +30,7 @@ def test_the_function_and_all_that_goes_in_and_out_can_be_pickled(case):
 def test_each_task_gives_its_rows_as_json_and_its_counts(case):
     made = convert(row_of(case()), "train", ALL)
     assert isinstance(made, Converted)
-    assert (made.key, made.row.number, made.row.content) == ("T1", 2, "")
+    assert (made.key, made.row.number, made.row.content) == ("T1", 2, b"")
     assert list(made.rows) == list(made.tallies) == list(TASKS)
     assert [json.loads(row)["output"] for row in made.rows["title_generation"]] == ["定春游地点", "定春游时间"]
     assert {name: tally.samples for name, tally in made.tallies.items()} == {
@@ -39,7 +39,7 @@ def test_each_task_gives_its_rows_as_json_and_its_counts(case):
 
 
 def test_what_can_not_be_read_comes_back_rejected_and_rejected_rows_pass_through(case):
-    rejected = convert(Row("dataset/train.csv", 7, "NA"), "train", ALL)
+    rejected = convert(Row("dataset/train.csv", 7, b"NA"), "train", ALL)
     assert isinstance(rejected, Rejected)
     assert (rejected.file, rejected.row, rejected.content) == ("dataset/train.csv", 7, "NA")
     assert convert(rejected, "train", ALL) is rejected

@@ -14,9 +14,10 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mug.corpus import Report, read_meetings
+from mug.corpus import Report, read_meetings, read_rows
 from mug.errors import InputError
 from mug.meeting import Candidate, Meeting, Sentence, Topic
+from mug.table import Rejected
 
 # The same examples in every run: a rare find should not stop somebody's other work.
 EXAMPLES = settings(max_examples=1000, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
@@ -149,6 +150,23 @@ def test_a_random_corpus_in_any_accepted_dialect_and_encoding_reads_back_equal(f
     back, report = read(dialect.write(found))
     assert back == found
     assert report.rejected == []
+
+
+@EXAMPLES
+@given(st.text('"\t{} \ra7', max_size=12), st.sampled_from(["0\t", '"0"\t', '"0\t', "\t", "x\t", '0\t"']))
+def test_a_line_is_read_as_the_csv_module_reads_it(text, start):
+    line = f'{start}"{text}"\n'
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "corpus.csv"
+        path.write_text(f"idx\tcontent\n{line}", encoding="utf-8", newline="")
+        rows = list(read_rows(path, Report()))
+    cells = [cells for cells in csv.reader(io.StringIO(line, newline=""), delimiter="\t") if any(cells)]
+    assert len(rows) == len(cells)
+    for row, found in zip(rows, cells, strict=True):
+        if isinstance(row, Rejected):
+            assert len(found) < 2
+        elif len(found) == 2:
+            assert row.content.decode() == found[1]
 
 
 def damaged(content: bytes, data: st.DataObject, times: int) -> bytes:

@@ -1,6 +1,6 @@
 r"""One row of the corpus -> its Alpaca rows for all tasks: a pure function, the same here, in many processes, on Ray.
 
-    Row("dataset/train.csv", 2, '{"meeting_key": "M0115", …}')
+    Row("dataset/train.csv", 2, b'{"meeting_key": "M0115", …}')
       --convert-->  Converted(key="M0115", rows={"title_generation": [b'{"instruction": …}', …], …}, …)
       --Gathering.add-->  what the meetings have to do with each other: repeats, and copies under another key
 
@@ -119,7 +119,7 @@ def convert(row: Row | Rejected, split: Split, settings: Settings) -> Converted 
             with_id = name != "title_generation" or settings.layout == "shared"
             rows[name] = [orjson.dumps(alpaca.row(sample, with_id=with_id)) for sample in samples]
     return Converted(
-        row=replace(row, content=""),
+        row=replace(row, content=b""),
         key=meeting.key,
         digest=content_digest(row),
         fingerprint=fingerprint(meeting),
@@ -175,7 +175,7 @@ def admit(tally: Tally, task: Task, meeting: Meeting, split: Split, cutoff_len: 
 class Gathering:
     """The meetings of one split as they come: what was read, counted, repeated, and found in another split.
 
-    Memory grows by about 2 KB a meeting, whatever its length. ``others`` are the splits that must share no meeting
+    Memory grows by about 1 KB a meeting, whatever its length. ``others`` are the splits that must share no meeting
     with this one; ``shared`` lists what they do share, as (key here, split there, key there).
     """
 

@@ -162,7 +162,7 @@ def is_repeat(seen: dict[str, tuple[int, int]], key: str, digest: tuple[int, int
 
 def content_digest(row: Row) -> tuple[int, int]:
     """Return what tells a row's content from another's under the same key, the same in every process."""
-    return len(row.content), crc32(row.content.encode("utf-8", "surrogatepass"))
+    return len(row.content), crc32(row.content)
 
 
 def fingerprint(meeting: Meeting) -> frozenset[int]:
@@ -185,9 +185,15 @@ class _Unreadable(Exception):
 
 
 def parse_row(row: Row, report: Report, *, times: bool = True) -> Meeting | Rejected:
-    """Turn a row into its meeting, or say why there is none; repairs are counted in ``report``."""
+    """Turn a row into its meeting, or say why there is none; repairs are counted in ``report``.
+
+    Raises:
+        InputError: the row is no UTF-8, so that the file is damaged or two files in one.
+    """
     try:
         return parse_meeting(_load(row.content), report, row.number, times=times)
+    except UnicodeDecodeError:
+        raise table.undecodable(Path(row.file), "UTF-8") from None
     except _Unreadable as error:
         return table.reject(row, error.reason, error.meeting, error.meetings)
 
@@ -195,19 +201,19 @@ def parse_row(row: Row, report: Report, *, times: bool = True) -> Meeting | Reje
 # ------------------------------------------------------------------------------------------------- cell -> JSON
 
 
-def _load(cell: str) -> dict[str, Any]:
-    if len(cell) < 16 and cell.strip().lower() in _BLANK_CELLS:
-        raise _Unreadable(f"内容为空（{cell.strip()!r}）", f"content is blank ({cell.strip()!r})")
+def _load(content: bytes) -> dict[str, Any]:
+    if len(content) < 16 and (cell := content.decode().strip()).lower() in _BLANK_CELLS:
+        raise _Unreadable(f"内容为空（{cell!r}）", f"content is blank ({cell!r})")
     try:
-        value = orjson.loads(cell)  # about twice as fast as json, and stricter: what it refuses goes the slow way
+        value = orjson.loads(content)  # about twice as fast as json, and stricter: what it refuses goes the slow way
     except ValueError:
-        value = _load_leniently(cell)
+        value = _load_leniently(content.decode())
     if not isinstance(value, dict):
         zh, en = _KINDS[type(value)]
         raise _Unreadable(f"内容是{zh}，不是一个会议", f"content is {en} and no meeting")
     # Signs of a key that stands twice, which parsers pass over in silence; texts may hold them too.
-    if cell.count('"sentences"') > 1 or cell.count('_ids"') > 3 or cell.count('"meeting_key"') > 1:
-        _load_leniently(cell)
+    if content.count(b'"sentences"') > 1 or content.count(b'_ids"') > 3 or content.count(b'"meeting_key"') > 1:
+        _load_leniently(content.decode())
     return value
 
 
@@ -235,7 +241,7 @@ def _load_leniently(cell: str) -> Any:
                 f"content is exactly {EXCEL_CELL_LIMIT} characters, possibly cut by Excel",
             ) from None
         # A quote that was never closed makes csv take the following rows for a part of this cell.
-        if (together := table.meetings_in(cell)) > 1:
+        if (together := table.meetings_in(cell.encode())) > 1:
             raise _Unreadable(
                 f"{together} 个会议连成了一行（引号没有配对，或缺了换行）；请修好这一行",
                 f"{together} meetings run into one row (a quote not closed, or a line break lost); mend this row",
