@@ -172,6 +172,8 @@ def test_a_line_is_read_as_the_csv_module_reads_it(text, start):
 def damaged(content: bytes, data: st.DataObject, times: int) -> bytes:
     damage = bytearray(content)
     for _ in range(times):
+        if not damage:
+            break
         place = data.draw(st.integers(0, len(damage) - 1), "place")
         kind = data.draw(st.sampled_from(["change", "insert", "remove", "cut"]), "kind")
         byte = data.draw(st.integers(0, 255), "byte")
