@@ -21,7 +21,7 @@ import orjson
 
 from mug import alpaca, corrections, tokens
 from mug.command import run
-from mug.conversion import OVER_CUTOFF, TEMPLATE_TOKENS
+from mug.conversion import OVER_CUTOFF
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
 from mug.tasks.base import Options
@@ -91,7 +91,7 @@ def export(args: argparse.Namespace) -> int:
                 skipped[IN_DEV] += 1
                 continue
             for sample in corrections.samples(correction, options):
-                if sample.input_tokens + count([sample.output])[0] + TEMPLATE_TOKENS > limit:
+                if sample.input_tokens + count([sample.output])[0] + tokens.TEMPLATE > limit:
                     skipped[OVER_CUTOFF] += 1
                     continue
                 rows.write(orjson.dumps(alpaca.row(sample, with_id=True)))

@@ -31,7 +31,7 @@ from mug.corpus import read_gold
 from mug.errors import InputError, Message
 from mug.files import write_json
 from mug.generation.base import Engine
-from mug.generation.engines import add_options, load, target_of
+from mug.generation.engines import add_options, choose, load, target_of
 from mug.minutes import batch, scoring
 from mug.minutes.model import Minutes
 from mug.minutes.pipeline import STAGES, VERSION, make_minutes
@@ -87,16 +87,10 @@ def parse_args() -> argparse.Namespace:
         "--score", action="store_true", help="INPUT 是带标注的 CSV：给全流程评分 / labelled CSV: end-to-end scores"
     )
     add_options(parser)
-    parser.set_defaults(backend=None)
     parser.add_argument(
         "--lang", choices=["zh", "en"], default="zh", help="标题与消息的语言 / of headings and messages"
     )
-    args = parser.parse_args()
-    args.backend = args.backend or ("transformers" if args.model_path else "api" if args.api_base else "baseline")
-    if args.backend in ("transformers", "vllm") and not args.model_path:
-        parser.error(f"--backend {args.backend} 需要 --model_path / needs --model_path")
-    if args.backend == "api" and not args.api_base:
-        parser.error("--backend api 需要 --api_base / needs --api_base")
+    args = choose(parser)
     args.formats = list(dict.fromkeys(name.strip() for name in (args.formats or "md,html").split(",")))
     if unknown := [name for name in args.formats if name not in FORMATS]:
         parser.error(f"--formats：{', '.join(unknown)}；可用 / known: {', '.join(FORMATS)}")

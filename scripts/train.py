@@ -134,15 +134,11 @@ def finish(args: argparse.Namespace, output: Path) -> int:
         return 1
     shown = in_root(output)
     say(args, "已写入 " + " ".join(map(in_root, written)), "Written: " + " ".join(map(in_root, written)))
-    say(
-        args,
-        f"下一步：python scripts/evaluate.py --model_path {shown} --data_path data/dev_alpaca.json --gold "
-        "dataset/dev.csv "
-        "--output_path outputs/eval_results.json",
-        f"Next: python scripts/evaluate.py --model_path {shown} --data_path data/dev_alpaca.json --gold "
-        "dataset/dev.csv "
-        "--output_path outputs/eval_results.json",
+    following = (
+        f"python scripts/evaluate.py --model_path {shown} --data_path data/dev_alpaca.json --gold dataset/dev.csv "
+        "--output_path outputs/eval_results.json"
     )
+    say(args, f"下一步：{following}", f"Next: {following}")
     return 0
 
 

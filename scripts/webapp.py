@@ -27,7 +27,7 @@ from types import FrameType
 
 from mug.command import run
 from mug.errors import InputError, Message
-from mug.generation.engines import add_options
+from mug.generation.engines import add_options, choose
 from mug.generation.model_folder import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,14 +65,8 @@ def parse_args() -> argparse.Namespace:
         help="用户同意记录的修改写在这里 / where edits are kept that a visitor agrees to keep",
     )
     add_options(parser)
-    parser.set_defaults(backend=None)
     parser.add_argument("--lang", choices=["zh", "en"], default="zh", help="页面起始的语言 / language at first")
-    args = parser.parse_args()
-    args.backend = args.backend or ("transformers" if args.model_path else "api" if args.api_base else "baseline")
-    if args.backend in ("transformers", "vllm") and not args.model_path:
-        parser.error(f"--backend {args.backend} 需要 --model_path / needs --model_path")
-    if args.backend == "api" and not args.api_base:
-        parser.error("--backend api 需要 --api_base / needs --api_base")
+    args = choose(parser)
     if not 0 <= args.port < 65536:
         parser.error("--port 应为 0 到 65535 / should be from 0 to 65535")
     if not 1 <= args.max_upload_mb <= 50:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import preprocess_data
-from mug import conversion, tokens
+from mug import tokens
 from mug.alpaca import read_alpaca
 from mug.report import preprocessing
 from mug.tasks import TASKS
@@ -72,7 +72,7 @@ def test_the_qwen_template_adds_no_more_tokens_than_reckoned_with(shared):
     around = (
         f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n"
     )
-    assert tokens.tokenizer_counter(shared / "qwen_tokenizer")([around])[0] <= conversion.TEMPLATE_TOKENS
+    assert tokens.tokenizer_counter(shared / "qwen_tokenizer")([around])[0] <= tokens.TEMPLATE
 
 
 def test_one_task_writes_two_files_and_how_they_were_made(preprocess, sample_corpus, tmp_path):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -22,17 +21,17 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from bench_training import make_model  # noqa: E402
 
 from mug.alpaca import read_alpaca  # noqa: E402
 from mug.generation.base import Completion  # noqa: E402
 from mug.generation.model_folder import ModelFolder  # noqa: E402
 from mug.generation.transformers_engine import TransformersEngine  # noqa: E402
 from mug.tasks.base import Sample  # noqa: E402
-
-SHAPE = {"hidden_size": 3584, "intermediate_size": 18944, "num_attention_heads": 28, "num_key_value_heads": 4}
 
 
 def main() -> None:
@@ -94,29 +93,6 @@ def one_by_one(engine: TransformersEngine, samples: list[Sample], seconds: float
             break
         done[index] = engine._complete([[engine.encode(samples[index])]])[0]
     return done
-
-
-def make_model(args: argparse.Namespace) -> None:
-    """Write the random model once."""
-    if (args.model / "config.json").exists():
-        return
-    config = Qwen2Config(
-        vocab_size=152_064,
-        num_hidden_layers=args.layers,
-        max_position_embeddings=32_768,
-        tie_word_embeddings=False,
-        **SHAPE,
-    )
-    torch.set_default_dtype(torch.bfloat16)
-    with torch.device("cuda"):
-        model = Qwen2ForCausalLM(config)
-    torch.set_default_dtype(torch.float32)
-    model.save_pretrained(args.model, max_shard_size="5GB")
-    del model
-    torch.cuda.empty_cache()
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):  # a model's folder holds more
-        if (args.tokenizer / name).exists():
-            shutil.copy(args.tokenizer / name, args.model)
 
 
 def timed(call):

@@ -25,9 +25,6 @@ from mug.table import Rejected, Row
 from mug.tasks import LAYOUTS
 from mug.tasks.base import Options, Sample, Skipped, Split, Task
 
-TEMPLATE_TOKENS = 40
-"""What the qwen template adds around a prompt: role marks and the system prompt."""
-
 OVER_CUTOFF = Message(
     "超过 cutoff_len，训练会截断它，未取；可调小 --max_input_tokens",
     "over cutoff_len, training would cut it, left out; a smaller --max_input_tokens helps",
@@ -111,7 +108,7 @@ def convert(row: Row | Rejected, split: Split, settings: Settings) -> Converted 
     talks: list[list[Sample]] = []
     if settings.layout == "shared" and split == "train":
         turns = [sample for samples in kept.values() for sample in samples]
-        talks = conversations.conversations(turns, task.options.count, settings.cutoff_len - TEMPLATE_TOKENS)
+        talks = conversations.conversations(turns, task.options.count, settings.cutoff_len - tokens.TEMPLATE)
         rows[settings.layout] = [orjson.dumps(conversations.row(talk)) for talk in talks]
     else:
         for name, samples in kept.items():
@@ -156,7 +153,7 @@ def admit(tally: Tally, task: Task, meeting: Meeting, split: Split, cutoff_len: 
     limit = 2 * cutoff_len if count is tokens.estimate else cutoff_len  # the estimate is an upper bound
     kept = []
     for sample, target in zip(samples, count([sample.output for sample in samples]), strict=True):
-        total = sample.input_tokens + target + TEMPLATE_TOKENS
+        total = sample.input_tokens + target + tokens.TEMPLATE
         if split == "train" and total > limit:
             tally.skipped[OVER_CUTOFF] += 1
             continue

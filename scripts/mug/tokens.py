@@ -12,6 +12,9 @@ from mug.errors import InputError
 Counter = Callable[[Sequence[str]], list[int]]
 """Token counts of several texts at once."""
 
+TEMPLATE = 40
+"""The most that the qwen template adds around a prompt: role marks and the system prompt."""
+
 
 # Measured with Qwen2.5's vocabulary: ASCII, everyday punctuation and the 6,763 characters of GB2312 (rows 0xB0 to
 # 0xF7) cost at most one token each, but for these.

@@ -31,6 +31,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", default="qwen", help="LLaMA-Factory 的模板名 / LLaMA-Factory's template name")
 
 
+def choose(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line of a script that also works without a model: ``baseline`` where none is named.
+
+    What an engine can't do without is an error of the parser.
+    """
+    parser.set_defaults(backend=None)
+    args = parser.parse_args()
+    args.backend = args.backend or ("transformers" if args.model_path else "api" if args.api_base else "baseline")
+    if args.backend in ("transformers", "vllm") and not args.model_path:
+        parser.error(f"--backend {args.backend} 需要 --model_path / needs --model_path")
+    if args.backend == "api" and not args.api_base:
+        parser.error("--backend api 需要 --api_base / needs --api_base")
+    return args
+
+
 def target_of(args: argparse.Namespace) -> str:
     """Return what is asked: the model's folder, or the server's address."""
     return args.api_base if args.backend == "api" else str(args.model_path)

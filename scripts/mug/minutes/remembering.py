@@ -10,14 +10,13 @@ The file is of use only to the same command run again, and is removed when the w
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mug.generation.base import Completion, Engine, user_message
-from mug.predictions import append
+from mug.generation.base import Completion, Engine
+from mug.predictions import append, prompts_digest
 from mug.tasks.base import Sample
 
 
@@ -34,7 +33,7 @@ class RememberingEngine:
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
         """Yield what is known, then what the engine says."""
-        prompts = [_digest(sample) for sample in samples]
+        prompts = [prompts_digest([sample]) for sample in samples]
         yield from ((index, self._known[prompt]) for index, prompt in enumerate(prompts) if prompt in self._known)
         asked = [index for index, prompt in enumerate(prompts) if prompt not in self._known]
         if not asked:
@@ -50,10 +49,6 @@ class RememberingEngine:
     def forget(self) -> None:
         """Remove the file."""
         self.path.unlink(missing_ok=True)
-
-
-def _digest(sample: Sample) -> str:
-    return hashlib.sha256(user_message(sample).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _read(path: Path, fingerprint: dict[str, Any]) -> dict[str, Completion]:

@@ -18,11 +18,11 @@ from typing import Any
 from mug import tokens
 from mug.errors import InputError
 from mug.files import atomic_write
+from mug.training.template_tokens import Pieces, tokens_of
 
 LIMITS = (1024, 2048, 2560, 4096, 8192, 16384)
 PERCENTILES = (50, 90, 95, 99, 100)
 STEP = 256  # a cutoff_len is rounded up to a multiple of it
-TEMPLATE_TOKENS = 40  # where there is no tokenizer: what the qwen template adds, system prompt included
 
 Measure = Callable[[Sequence[Mapping[str, Any]]], Iterator["Length"]]
 """Alpaca rows to their lengths, in order."""
@@ -46,7 +46,7 @@ def estimate(rows: Sequence[Mapping[str, Any]]) -> Iterator[Length]:
     prompts = tokens.estimate([_message(row) for row in rows])
     targets = tokens.estimate([row["output"] for row in rows])
     for prompt, target in zip(prompts, targets, strict=True):
-        yield Length(prompt + TEMPLATE_TOKENS, target + 2)  # <|im_end|> and the line break after it
+        yield Length(prompt + tokens.TEMPLATE, target + 2)  # <|im_end|> and the line break after it
 
 
 def measure_with(model: str | Path, template: str) -> Measure:
@@ -79,7 +79,7 @@ def measure_with(model: str | Path, template: str) -> Measure:
     def measure(rows: Sequence[Mapping[str, Any]]) -> Iterator[Length]:
         for start in range(0, len(rows), 256):
             some = rows[start : start + 256]
-            pieces = _Pieces(tokenizer)
+            pieces = Pieces(tokenizer)
             encoded = []
             for row in some:
                 messages = [
@@ -87,35 +87,11 @@ def measure_with(model: str | Path, template: str) -> Measure:
                     {"role": "assistant", "content": row["output"]},
                 ]
                 encoded.append(made.encode_oneturn(pieces, messages))
-            texts = list(pieces.texts)
-            counts = dict(zip(texts, map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]), strict=True))
+            counts = pieces.counts()
             for prompt, target in encoded:
-                yield Length(_size(prompt, counts), _size(target, counts) + bool(made.efficient_eos))
+                yield Length(tokens_of(prompt, counts), tokens_of(target, counts) + bool(made.efficient_eos))
 
     return measure
-
-
-def _size(pieces: Sequence[str | int], counts: Mapping[str, int]) -> int:
-    """Return the tokens of what a template made: texts, counted before, and ids of special tokens."""
-    return sum(counts[piece] if isinstance(piece, str) else 1 for piece in pieces)
-
-
-class _Pieces:
-    """Stands in for a tokenizer while a template encodes: keeps each text as it is, to be tokenized with all others.
-
-    A fast tokenizer takes many texts at once several times as fast as one by one, on two cores and more.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self.texts: dict[str, None] = {}
-
-    def encode(self, text: str, add_special_tokens: bool = False) -> list[str]:
-        self.texts[text] = None
-        return [text]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
 
 
 def _message(row: Mapping[str, Any]) -> str:

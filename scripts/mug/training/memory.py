@@ -328,7 +328,7 @@ def _zero(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         try:
             given = json.loads(Path(str(given)).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"读不了 DeepSpeed 配置 {settings['deepspeed']}（{error}）；请检查 deepspeed 这一项。",
                 f"Can't read DeepSpeed's settings {settings['deepspeed']} ({error}); check the key deepspeed.",

@@ -22,6 +22,7 @@ from mug.files import atomic_write, write_text
 from mug.tasks import TASKS
 from mug.training.memory import on
 from mug.training.settings import names, place
+from mug.training.template_tokens import Pieces, tokens_of
 
 _AT_ONCE = 512  # rows whose texts go to the tokenizer together
 READABLE = (".json", ".jsonl")
@@ -38,7 +39,7 @@ class Dataset:
     @property
     def is_ours(self) -> bool:
         """Whether its rows have the columns that preprocess_data.py writes."""
-        columns = self.entry.get("columns") or {"prompt": "instruction", "query": "input", "response": "output"}
+        columns = self.entry.get("columns") or COLUMNS
         return self.entry.get("formatting", "alpaca") == "alpaca" and columns == COLUMNS
 
     @cached_property
@@ -138,8 +139,7 @@ def count(
     by_instruction = {task.instruction: task.name for task in TASKS.values()}
     rows = dataset.rows[: int(settings["max_samples"])] if settings.get("max_samples") else dataset.rows
     for start in range(0, len(rows), _AT_ONCE):
-        texts: dict[str, None] = {}
-        pieces = _Pieces(tokenizer, texts)
+        pieces = Pieces(tokenizer)
         encoded: list[Any] = []
         for row in rows[start : start + _AT_ONCE]:
             made = converter(row)
@@ -149,12 +149,12 @@ def count(
             messages = made["_prompt"] + made["_response"]
             discards = masks_history and not template.preserve_thinking
             encoded.append(template.encode_multiturn(pieces, messages, made["_system"], made["_tools"], discards))
-        lengths = dict(zip(texts, _lengths(tokenizer, list(texts)), strict=True))
+        lengths = pieces.counts()
         for place_of, pairs in enumerate(encoded, start):
             if pairs is None:
                 continue
             row = rows[place_of]
-            turns = [(_tokens(prompt, lengths), _tokens(target, lengths)) for prompt, target in pairs]
+            turns = [(tokens_of(prompt, lengths), tokens_of(target, lengths)) for prompt, target in pairs]
             lost_prompt, lost_target = lost(turns, cutoff, template.efficient_eos, masks_history)
             yield Count(
                 row=place_of,
@@ -247,32 +247,6 @@ def dataset_folder(settings: Mapping[str, Any]) -> Path | None:
 def dataset_names(settings: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the names under ``dataset`` and ``eval_dataset``."""
     return {key: names(settings.get(key)) for key in ("dataset", "eval_dataset")}
-
-
-class _Pieces:
-    """Stands in for a tokenizer while a template encodes: it keeps each text, for all to be tokenized at once."""
-
-    def __init__(self, tokenizer: Any, texts: dict[str, None]) -> None:
-        self._tokenizer = tokenizer
-        self._texts = texts
-
-    def encode(self, text: str, add_special_tokens: bool = False) -> list[str]:
-        self._texts[text] = None
-        return [text]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-
-def _lengths(tokenizer: Any, texts: list[str]) -> list[int]:
-    if getattr(tokenizer, "is_fast", False):  # many times as fast, on all cores
-        return [len(one) for one in tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
-    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-
-
-def _tokens(pieces: Sequence[str | int], lengths: Mapping[str, int]) -> int:
-    """Return the tokens of what a template made: texts, counted before, and ids of special tokens."""
-    return sum(lengths[piece] if isinstance(piece, str) else 1 for piece in pieces)
 
 
 def _read_any(file: Path) -> list[dict[str, Any]]:

@@ -7,15 +7,13 @@ page.js passes these to the server.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mug.errors import Message
 from mug.minutes import wording
+from mug.minutes.html import context, environment
 from mug.minutes.model import Minutes, Quote
 from mug.minutes.pipeline import STAGES
 from mug.visible import visible
@@ -94,46 +92,18 @@ def dialog(title: str, quote: Quote | None, lang: str) -> str:
 
 
 def _render(part: str, minutes: Minutes, token: str, lang: str) -> str:
-    keys = {quote.place for chapter in minutes.chapters for quote in chapter.key_sentences}
-    shared: dict[str, Any] = {
-        "minutes": minutes,
+    shared = context(minutes, lang) | {
         "token": token,
-        "lang": lang,
         "ui": _ui(lang),
-        "say": {name: message.say(lang) for name, message in wording.TEXTS.items()},
-        "title": wording.title_of_minutes(minutes, lang),
-        "about": [("date", minutes.date), ("length", wording.length(minutes)), ("source", minutes.source)],
         "endings": _ENDINGS,
-        "marked_key": Message("关键句", "Key sentences").say(lang),
-        "keys": keys | {quote.place for quote in minutes.summary},
-        "actions": {item.evidence.place for item in minutes.action_items},
-        "speaker": lambda place: minutes.sentences[place - 1].speaker,
         "marks": wording.marks,
-        "time_of": wording.time_of,
-        "title_of": wording.title_of,
-        "span": wording.span,
-        "turns": wording.turns,
-        "talked": wording.talked,
-        "how_made": wording.how_made,
     }
     return _piece(part, shared)
 
 
 def _piece(part: str, shared: dict[str, Any]) -> str:
-    return str(getattr(_environment().get_template("view.html.j2").make_module(shared), part)())
+    return str(getattr(environment(_HERE).get_template("view.html.j2").make_module(shared), part)())
 
 
 def _ui(lang: str) -> dict[str, str]:
     return {name: message.say(lang) for name, message in TEXTS.items()}
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
