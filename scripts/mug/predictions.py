@@ -44,14 +44,7 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
     Raises:
         InputError: the file holds the answers of another model, adapter, data or prompt.
     """
-    if not path.exists():
-        return {}
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    lines = whole.split(b"\n")[:-1]
+    lines = whole_lines(path)
     if not lines:
         return {}
     try:
@@ -73,6 +66,18 @@ def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]
             "delete it and run again.",
         )
     return {index: completion for index, completion in done.items() if 0 <= index < len(samples)}
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Return the lines of a file that grows by lines; a torn last one is cut off it, so that none is joined to it."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return whole.split(b"\n")[:-1]
 
 
 def _by_index(rows: list[dict[str, Any]]) -> dict[int, Completion]:

@@ -46,6 +46,14 @@ def test_it_goes_on_where_it_stopped(tmp_path):
     assert len(path.read_bytes().splitlines()) == 5
 
 
+def test_the_same_question_about_another_transcript_is_another_prompt(tmp_path):
+    asked = [Sample(str(n), "问", "标题？", history=((f"第{n}段", "好的。"),)) for n in range(2)]
+    engine = Counting()
+    list(RememberingEngine(engine, tmp_path / "answers.jsonl").generate(asked[:1]))
+    list(RememberingEngine(engine, tmp_path / "answers.jsonl").generate(asked))
+    assert len(engine.asked) == 2  # the first one was known, the second was not
+
+
 def test_a_torn_last_line_costs_that_answer_only(tmp_path):
     path = tmp_path / "answers.jsonl"
     answers(RememberingEngine(Counting(), path))

@@ -280,6 +280,7 @@ def test_zero_2_divides_the_optimizer_and_zero_3_the_weights(tmp_path: Path) -> 
         ({"cutoff_len": "long"}, "cutoff_len"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size"),
         ({"deepspeed": "nowhere/ds.json"}, "nowhere/ds.json"),
+        ({"deepspeed": str(GPU / "title_lengths.json")}, "not an object"),
     ],
 )
 def test_settings_that_can_not_be_estimated_are_named(changes: dict[str, Any], word: str) -> None:

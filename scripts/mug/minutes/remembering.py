@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mug.generation.base import Completion, Engine
-from mug.predictions import append, prompts_digest
+from mug.predictions import append, prompts_digest, whole_lines
 from mug.tasks.base import Sample
 
 
@@ -52,20 +52,11 @@ class RememberingEngine:
 
 
 def _read(path: Path, fingerprint: dict[str, Any]) -> dict[str, Completion]:
-    """Return the answers by prompt; a torn last line is cut off the file, so that the next is not joined to it."""
+    """Return the answers by prompt; a torn last line is cut off the file."""
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    whole = content[: content.rfind(b"\n") + 1]
-    try:
-        head, *rows = (json.loads(line) for line in whole.splitlines())
+        head, *rows = map(json.loads, whole_lines(path))
         if head["fingerprint"] != json.loads(json.dumps(fingerprint)):
             return {}
-        known = {row["prompt"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows}
+        return {row["prompt"]: Completion(row["raw"], row["finish"], row["tokens"]) for row in rows}
     except (ValueError, KeyError, TypeError):
         return {}
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    return known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,7 @@ from mug.errors import InputError
 from mug.training import checkpoints
 from mug.training.cards import AMPERE, Machine, gpus
 from mug.training.findings import Finding, error, info, warning
-from mug.training.memory import GIB, estimate, on, plan_of, suggest
+from mug.training.memory import GIB, estimate, on, plan_of, suggest, zero_optimization
 from mug.training.settings import SPEED_KEY, names, number, place
 from mug.training.shapes import Shape, shape_of
 from mug.training.truncation import Count
@@ -113,10 +112,11 @@ def dependencies(settings: Mapping[str, Any], machine: Machine, speed: bool) -> 
 
 def _zero_stage(settings: Mapping[str, Any]) -> int:
     """Return the stage that DeepSpeed's file sets, 0 where none can be read."""
+    if not settings.get("deepspeed"):
+        return 0
     try:
-        read = json.loads(place(str(settings.get("deepspeed"))).read_text(encoding="utf-8"))
-        return int(read["zero_optimization"]["stage"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return int(zero_optimization({"deepspeed": str(place(str(settings["deepspeed"])))}).get("stage", 0))
+    except (InputError, ValueError, TypeError):
         return 0
 
 

@@ -250,7 +250,7 @@ def plan_of(settings: Mapping[str, Any], shape: Shape, longest: Sequence[int] | 
     cutoff = _number(settings, "cutoff_len", 2048)
     neat = on(settings.get("neat_packing"))
     packing = neat or on(settings.get("packing"))
-    zero = _zero(settings)
+    zero = zero_optimization(settings)
     stage = int(zero.get("stage", 0))
     bits = _number(settings, "quantization_bit", 16)
     fast = on(settings.get("mug_speed"))
@@ -320,21 +320,27 @@ def _evaluates(settings: Mapping[str, Any]) -> bool:
     return str(settings.get("eval_strategy", "no")) not in ("no", "False")  # YAML reads a bare no as False
 
 
-def _zero(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part ``zero_optimization`` of DeepSpeed's settings, empty without DeepSpeed."""
+def zero_optimization(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part ``zero_optimization`` of DeepSpeed's settings, empty without DeepSpeed.
+
+    Raises:
+        InputError: the file that ``deepspeed`` names is no JSON object.
+    """
     given = settings.get("deepspeed")
     if not given:
         return {}
     if not isinstance(given, Mapping):
         try:
             given = json.loads(Path(str(given)).read_text(encoding="utf-8"))
+            if not isinstance(given, Mapping):
+                raise ValueError("not an object")
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"读不了 DeepSpeed 配置 {settings['deepspeed']}（{error}）；请检查 deepspeed 这一项。",
                 f"Can't read DeepSpeed's settings {settings['deepspeed']} ({error}); check the key deepspeed.",
             ) from None
-    zero: Mapping[str, Any] = given.get("zero_optimization", {})
-    return zero
+    zero = given.get("zero_optimization")
+    return zero if isinstance(zero, Mapping) else {}
 
 
 def _largest(lengths: Sequence[int], plan: Plan) -> int:
@@ -567,7 +573,9 @@ def _changes(settings: Mapping[str, Any], longest: Sequence[int] | None, order: 
         kinds["batch"].append(smaller)
     if on(settings.get("disable_gradient_checkpointing")):
         kinds["checkpointing"].append({"disable_gradient_checkpointing": False})
-    if not settings.get("quantization_bit") and int(_zero(settings).get("stage", 0)) < 3:  # ZeRO-3 can't divide it
+    if (
+        not settings.get("quantization_bit") and int(zero_optimization(settings).get("stage", 0)) < 3
+    ):  # ZeRO-3 can't divide it
         kinds["bits"].append({"quantization_bit": 4, "quantization_method": "bnb", "double_quantization": True})
     last: list[dict[str, Any]] = []
     if on(settings.get("packing")) or on(settings.get("neat_packing")):
