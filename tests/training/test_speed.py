@@ -130,7 +130,12 @@ def test_a_batch_tells_its_size_and_keeps_all_targets():
 @pytest.mark.filterwarnings("ignore:.lora_bias=True")  # what peft says of the last one
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"lora_dropout": 0.1}, "lora_dropout=0"), ({"use_dora": True}, "DoRA"), ({"lora_bias": True}, "lora_bias")],
+    [
+        ({"lora_dropout": 0.1}, "lora_dropout=0"),
+        ({"use_dora": True}, "DoRA"),
+        ({"lora_bias": True}, "lora_bias"),
+        ({"alpha_pattern": {"k_proj": 16}}, "unlike lora_alpha"),
+    ],
 )
 def test_what_it_can_not_compute_exactly_is_refused(changes, told):
     with pytest.raises(InputError) as error:

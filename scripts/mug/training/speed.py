@@ -176,12 +176,18 @@ class Group:
     def __init__(self, *projections: nn.Module) -> None:
         self.bases: list[nn.Linear] = []
         self.factors: list[Tensor] = []
-        self.scale = 1.0
+        scales: set[float] = set()
         for module in projections:
             base, down, up, scale = _read(module)
             self.bases.append(base)
             self.factors += [down, up]
-            self.scale = scale or self.scale
+            if scale:
+                scales.add(scale)
+        if len(scales) > 1:
+            raise _refused(
+                "各投影不同的 lora_alpha 或 rank", "projections of unlike lora_alpha or rank", "mug_speed=false"
+            )
+        self.scale = scales.pop() if scales else 1.0
         self.ranks = [len(down) for down in self.factors[0::2]]
         self.down = torch.empty(0)
         self.ups: list[Tensor] = []
@@ -504,6 +510,8 @@ def prepare(model: nn.Module) -> None:
         raise _refused(f" {kind} 结构的模型", f"a model of the kind {kind}", "mug_speed=false")
     if any(hasattr(parameter, "ds_id") for parameter in base.parameters()):
         raise _refused("切分参数的 ZeRO-3", "ZeRO-3, which divides the parameters", "mug_speed=false")
+    if getattr(base.config, "attention_dropout", 0.0):
+        raise _refused(" attention_dropout", "attention_dropout", "mug_speed=false")
     if "sliding_attention" in (getattr(base.config, "layer_types", None) or ()):
         raise _refused("滑动窗口注意力", "sliding window attention", "mug_speed=false")
     if torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0):
