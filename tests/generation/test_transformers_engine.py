@@ -57,6 +57,28 @@ def test_batched_answers_equal_single_ones(engine, samples):
     assert not any(end in completion.text for completion in single.values() for end in ("<|im_end|>", "<|endoftext|>"))
 
 
+def test_answers_are_those_of_the_models_own_generate(engine, samples, monkeypatch):
+    from mug.generation import chat, transformers_engine
+
+    monkeypatch.setattr(transformers_engine, "READ_TOKENS", 1200)  # prompts are read in several groups
+    found = dict(engine.generate(samples))
+    for number, sample in enumerate(samples):
+        prompt = engine.encode(sample)
+        with torch.inference_mode():
+            output = engine.model.generate(input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)))
+        answer = output[0, len(prompt) :].tolist()
+        assert found[number] == chat.completion(engine.tokenizer, engine.stop_ids, answer)
+
+
+def test_prompts_are_read_longest_first_with_little_padding():
+    from mug.generation.transformers_engine import _alike
+
+    rows = [[0] * length for length in (100, 60, 99, 88, 87, 86, 10)]
+    assert list(_alike(rows, 250)) == [[0, 2], [3, 4], [5], [1], [6]]
+    assert list(_alike(rows, 400)) == [[0, 2, 3, 4], [5], [1], [6]]
+    assert list(_alike(rows[:1], 50)) == [[0]]  # a prompt over the limit goes alone
+
+
 def test_longest_prompts_go_first_and_batches_keep_to_the_budget(engine, samples, batches):
     engine.batch_tokens = 3 * (max(len(engine.encode(sample)) for sample in samples) + NEW_TOKENS)
     found = dict(engine.generate(samples))
@@ -141,20 +163,20 @@ def families(samples) -> list[Sample]:
 
 def test_what_prompts_begin_with_is_read_once_and_the_answers_stay_the_same(engine, families, monkeypatch):
     apart = {i: next(iter(engine.generate([sample])))[1] for i, sample in enumerate(families)}
-    read: list[int] = []
+    read: list[tuple[int, int]] = []
     forward = engine.model.forward
 
     @wraps(forward)  # generate() looks at the names of its parameters
     def counted(*args, **kwargs):
-        read.append(int(kwargs["input_ids"].shape[1]))
+        read.append(tuple(kwargs["input_ids"].shape))
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(engine.model, "forward", counted)
     together = dict(engine.generate(families))
     assert together == apart
-    longest = max(len(engine.encode(sample)) for sample in families)
-    assert longest - 60 < read[0] < longest  # the trunks
-    assert read[1] < 60  # the questions
+    asked = next(place for place, (rows, _) in enumerate(read) if rows == len(families))
+    assert sum(rows for rows, _ in read[:asked]) == 4  # two transcripts and two prompts of their own
+    assert read[asked][1] < 60  # the questions
 
 
 def test_a_family_that_does_not_fit_is_divided(engine, families, monkeypatch):
