@@ -4,10 +4,11 @@ r"""Time LoRA steps of LLaMA-Factory under many configurations, on a random mode
         --data ../shared/data/real_titles.json predecessor fast_8
 
 Speed and memory do not depend on what the weights are, so no download is needed; the tokenizer and the samples are
-real. Each configuration of ``CONFIGURATIONS`` runs in a process of its own through LLaMA-Factory's ``run_exp``; with
-``--gpus 2`` through torchrun. Prints and writes a JSON line each: real tokens (no padding) and samples a second after
-the first two steps, peak memory of the first GPU, the losses of all steps, machine and versions. No configuration is
-started when ``--seconds`` are over.
+real. A name is one of ``CONFIGURATIONS`` or a YAML file of ours; keys may follow it: ``fast_8,logging_steps=10``. Each
+runs in a process of its own through LLaMA-Factory's ``run_exp``; with ``--gpus 2`` or DeepSpeed through torchrun.
+Prints and writes a JSON line each: real tokens (no padding) and samples a second after the first two steps, peak
+memory of the first GPU, the losses of all steps, machine and versions. No configuration is started when ``--seconds``
+are over. ``--profile`` adds to the line how long the GPU worked in the last two steps, and at what.
 """
 
 from __future__ import annotations
@@ -55,9 +56,13 @@ COMMON = {
     "flash_attn": "sdpa",
     "seed": 42,
 }
+PROFILED = 2
+"""Steps at the end that --profile looks at."""
+
 QLORA = {"quantization_method": "bnb", "quantization_bit": 4, "double_quantization": True}
 LONG = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1, "max_steps": 30}
-FAST = {"mug_speed": True, "disable_gradient_checkpointing": True}
+FLOW = {"logging_nan_inf_filter": False, "accelerator_config": {"non_blocking": True}, "logging_steps": 10}
+FAST = {**FLOW, "mug_speed": True, "disable_gradient_checkpointing": True}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     # What this project's predecessor trained with.
     "predecessor": {"lora_dropout": 0.15, "flash_attn": "fa2"},
@@ -130,7 +135,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Run each configuration that was named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="of CONFIGURATIONS, or YAML files of ours (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME[,key=value…]", help="default: all of CONFIGURATIONS")
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=Path("/tmp/random-qwen2.5-7b"))
@@ -139,6 +144,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=540, help="start no configuration after this long")
     parser.add_argument("--keep", type=Path, help="keep what the trainings write in this folder")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every configuration")
+    parser.add_argument("--profile", action="store_true", help="slows the last two steps, which are not timed then")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench_training.jsonl"))
     args = parser.parse_args()
 
@@ -153,22 +159,29 @@ def main() -> None:
             if time.monotonic() - started > args.seconds:
                 print(f"{name}: not started, time is over", file=sys.stderr)
                 continue
-            settings = settings_of(name) | {
-                key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in args.set)
+            base, *changes = name.split(",")
+            settings = settings_of(base)
+            settings |= {
+                key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in args.set + changes)
             }
             settings |= {
                 "model_name_or_path": str(args.model),
                 "dataset_dir": folder,
-                "output_dir": str((args.keep or Path(folder)) / Path(name).stem),
+                "output_dir": str((args.keep or Path(folder)) / Path(base).stem),
             }
             job = Path(folder) / "job.json"
+            shutil.rmtree(settings["output_dir"], ignore_errors=True)  # LLaMA-Factory refuses a full one
             launcher = [sys.executable]
+            torchrun = settings.pop("torchrun", False) or args.gpus > 1 or "deepspeed" in settings
             if "accelerate" in settings:
-                launcher += ["-m", "accelerate.commands.launch", "--config_file", settings.pop("accelerate")]
-            elif args.gpus > 1:
+                launcher += ["-m", "accelerate.commands.launch", f"--num_processes={args.gpus}"]
+                launcher += ["--config_file", settings.pop("accelerate")]
+            elif torchrun:
                 launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={args.gpus}"]
-            job.write_text(json.dumps({"name": name, "settings": settings, "output": str(args.output)}))
-            log = args.output.with_suffix(f".{Path(name).stem}.log")
+            job.write_text(
+                json.dumps({"name": name, "settings": settings, "output": str(args.output), "profile": args.profile})
+            )
+            log = args.output.with_suffix(f".{Path(name).name}.log")
             with log.open("w") as file:
                 status = subprocess.run([*launcher, __file__, "--job", str(job)], stdout=file, stderr=file).returncode
             last = args.output.read_text().splitlines()[-1] if args.output.exists() else ""
@@ -193,7 +206,7 @@ def settings_of(name: str) -> dict[str, Any]:
         "per_device_eval_batch_size",
     ):
         own.pop(key, None)
-    kept = ("dataset", "logging_steps", "save_strategy", "max_steps", "report_to", "overwrite_cache")
+    kept = ("dataset", "save_strategy", "max_steps", "report_to", "overwrite_cache")
     return own | {key: COMMON[key] for key in kept}
 
 
@@ -210,15 +223,18 @@ def run_job(job: dict[str, Any]) -> None:
         from mug.training import speed
 
         speed.install(tree=tree)
-    tokens: list[int] = []  # real ones of each batch, in the loader's order
-    targets: list[int] = []
-    times: list[float] = []
+    counts: list[torch.Tensor] = []  # real tokens and targets of each batch, in the loader's order
+    ends: list[torch.cuda.Event] = []  # of steps; nothing here waits for the GPU, which would slow what is measured
     losses: list[float] = []
 
     class Clock(transformers.TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            torch.cuda.synchronize()
-            times.append(time.perf_counter())
+            ends.append(torch.cuda.Event(enable_timing=True))
+            ends[-1].record()
+            if job.get("profile") and state.global_step == state.max_steps - PROFILED:
+                profiler.start()
+            if job.get("profile") and state.global_step == state.max_steps:
+                profiler.stop()
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             losses.extend([logs["loss"]] if logs and "loss" in logs else [])
@@ -226,20 +242,26 @@ def run_job(job: dict[str, Any]) -> None:
     step = workflow.CustomSeq2SeqTrainer.training_step
 
     def counted(self: Any, model: Any, inputs: dict[str, Any], *rest: Any, **kwargs: Any) -> Any:
-        mask = inputs.get("attention_mask")
-        tokens.append(int(inputs["input_ids"].numel() if mask is None else (mask != 0).sum()))
+        real = inputs.get("attention_mask", inputs["input_ids"] + 1) != 0
+        if real.dim() == 4:  # of packs: 0 where a token sees another, so on the diagonal where it is none of padding
+            real = ~real.diagonal(dim1=-2, dim2=-1)
         wanted = (inputs["labels"] != -100).flatten()
-        targets.append(int((wanted[1:] & ~wanted[:-1]).sum()))  # a target begins behind its question
+        counts.append(torch.stack([real.sum(), (wanted[1:] & ~wanted[:-1]).sum()]))  # a target follows its question
         return step(self, model, inputs, *rest, **kwargs)
 
     workflow.CustomSeq2SeqTrainer.training_step = counted
+    profiler = torch.profiler.profile()
     run_exp(args=settings, callbacks=[Clock()])
     if int(os.environ.get("RANK", "0")):
         return
+    profile = work_of(profiler) if job.get("profile") else None
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    micro = len(tokens) // len(times)
-    timed = sum(tokens[2 * micro :]) * world  # the first two steps warm up
-    seconds = times[-1] - times[1]
+    micro = len(counts) // len(ends)
+    if profile:
+        del ends[-PROFILED:], counts[-PROFILED * micro :]
+    torch.cuda.synchronize()
+    step_seconds = ends[1].elapsed_time(ends[-1]) / 1000 / (len(ends) - 2)  # the first two steps warm up
+    tokens, targets = (torch.stack(counts)[2 * micro :].sum(0) * world / (len(ends) - 2)).tolist()  # of a step
     line = {
         "name": job["name"],
         "gpus": world,
@@ -247,17 +269,16 @@ def run_job(job: dict[str, Any]) -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "date": datetime.now(UTC).date().isoformat(),
-        "steps": len(times),
-        "real_tokens_per_second": round(timed / seconds, 1),
-        "samples_per_second": round(
-            (len(times) - 2) * micro * world * settings["per_device_train_batch_size"] / seconds, 3
-        ),
-        "targets_per_second": round(sum(targets[2 * micro :]) * world / seconds, 3),
-        "tokens_per_step": round(sum(tokens) * world / len(times)),
-        "step_seconds": round(seconds / (len(times) - 2), 4),
+        "steps": len(ends),
+        "real_tokens_per_second": round(tokens / step_seconds, 1),
+        "samples_per_second": round(micro * world * settings["per_device_train_batch_size"] / step_seconds, 3),
+        "targets_per_second": round(targets / step_seconds, 3),
+        "tokens_per_step": round(tokens),
+        "step_seconds": round(step_seconds, 4),
         "peak_GiB": round(torch.cuda.max_memory_allocated() / 2**30, 2),
         "reserved_GiB": round(torch.cuda.max_memory_reserved() / 2**30, 2),
         "losses": losses,
+        "profile": profile,
         "settings": {
             key: value
             for key, value in job["settings"].items()
@@ -266,6 +287,35 @@ def run_job(job: dict[str, Any]) -> None:
     }
     with Path(job["output"]).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def work_of(profiler: Any) -> dict[str, Any]:
+    """Say how long the GPU worked and waited between its first and its last kernel, at what and between which."""
+    import torch
+
+    kernels = sorted(
+        (one.time_range.start, one.time_range.end, one.name)
+        for one in profiler.events()
+        if one.device_type == torch.autograd.DeviceType.CUDA and not one.is_user_annotation
+    )
+    totals: dict[str, float] = {}
+    waits: list[tuple[float, str, str]] = []
+    until, before = kernels[0][0], ""
+    for start, end, name in kernels:
+        totals[name[:90]] = totals.get(name[:90], 0.0) + end - start
+        if start > until:
+            waits.append((start - until, before, name))
+        if end > until:
+            until, before = end, name
+    waited = sum(one[0] for one in waits)
+    return {
+        "seconds": round((until - kernels[0][0]) / 1e6, 4),
+        "waited": round(waited / 1e6, 4),
+        "longest_waits_ms": [(round(one[0] / 1e3, 1), one[1][:60], one[2][:60]) for one in sorted(waits)[:-9:-1]],
+        "kernels_ms": {
+            name: round(total / 1e3, 1) for name, total in sorted(totals.items(), key=lambda item: -item[1])[:25]
+        },
+    }
 
 
 def make_model(args: argparse.Namespace) -> None:

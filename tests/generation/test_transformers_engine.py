@@ -70,6 +70,25 @@ def test_answers_are_those_of_the_models_own_generate(engine, samples, monkeypat
         assert found[number] == chat.completion(engine.tokenizer, engine.stop_ids, answer)
 
 
+@pytest.mark.parametrize("asking", [1, 5])
+def test_grouped_heads_see_what_repeated_keys_would_show_them(asking):
+    from transformers import Qwen2Config
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention
+
+    from mug.generation.grouped_attention import grouped_attention
+
+    torch.manual_seed(0)
+    shape = Qwen2Config(hidden_size=48, num_attention_heads=6, num_key_value_heads=2)
+    module = Qwen2Attention(shape, layer_idx=0).eval()
+    query, key, value = torch.randn(3, 6, asking, 8), torch.randn(3, 2, 11, 8), torch.randn(3, 2, 11, 8)
+    mask = torch.ones(3, 1, asking, 11, dtype=torch.bool).tril(11 - asking)
+    mask[1, :, :, :4] = False  # padding
+    found, _ = grouped_attention(module, query, key, value, mask, scaling=0.3)
+    expected, _ = sdpa_attention_forward(module, query, key, value, mask, scaling=0.3)
+    torch.testing.assert_close(found, expected)
+
+
 def test_prompts_are_read_longest_first_with_little_padding():
     from mug.generation.transformers_engine import _alike
 

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, DynamicCache, GenerationConfig
 
 from mug.errors import InputError
-from mug.generation import chat
+from mug.generation import chat, grouped_attention
 from mug.generation.base import Completion
 from mug.generation.model_folder import ModelFolder
 from mug.tasks.base import Sample
@@ -71,6 +71,7 @@ class TransformersEngine:
                 device_map={"": "cuda:0" if on_gpu else "cpu"},
                 use_safetensors=True,
                 trust_remote_code=False,
+                attn_implementation=grouped_attention.NAME,
                 quantization_config=_FOUR_BITS if quantization_bit else None,
             )
             if folder.adapter is not None:
