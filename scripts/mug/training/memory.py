@@ -145,15 +145,15 @@ def peak(plan: Plan, shape: Shape, tokens: int, targets: int) -> Estimate:
     adapter = plan.rank * sum(sum(shape.projections[name]) for name in plan.adapted) * shape.layers
     lora, gradients, optimizer, buffers = _states(plan, adapter)
     pairs = plan.batch * plan.sequence**2
-    layer = _kept(plan, shape) * tokens + pairs * plan.own_mask
+    layer = _kept(plan, shape) * tokens * plan.widened + pairs * plan.own_mask
     copies = 2 * adapter if plan.casts else 0  # the adapter in bf16, which its backward pass needs
-    working = _working(plan, shape, tokens)
+    working = _working(plan, shape, tokens) * plan.widened
     head, logits = _loss(plan, shape, tokens, targets)
     always = pairs * plan.shared_mask + WORKSPACES + buffers
     # With accumulation the gradients of earlier batches are there all the time; else they come as the layers go.
     early = gradients if plan.accumulation > 1 else 0
     if plan.checkpointing:
-        inputs = 2 * shape.hidden * tokens
+        inputs = 2 * shape.hidden * tokens * plan.widened
         stored = inputs * shape.layers
         computed = layer + copies // shape.layers + inputs
         moments = {
@@ -211,6 +211,7 @@ class Plan:
     shares: bool  # the projections' adapters take the layer's input as it is
     bits: int  # of the projections' weights
     double: bool
+    widened: int  # 2 where all that a layer passes on is fp32
     liger: bool
     checkpointing: bool
     attention: str  # masked, unmasked, eager
@@ -284,6 +285,8 @@ def plan_of(settings: Mapping[str, Any], shape: Shape, longest: Sequence[int] | 
         shares=fast or bool(stage) or (bits < 16 and mixed),
         bits=bits,
         double=on(settings.get("double_quantization", True)),
+        # LLaMA-Factory loads what is not packed in the checkpoint's bf16; that and an fp16 adapter add up in fp32.
+        widened=2 if bits == 4 and mixed and on(settings.get("fp16")) and not fast else 1,
         liger=fast or on(settings.get("enable_liger_kernel")),
         checkpointing=not on(settings.get("disable_gradient_checkpointing")),
         attention=attention,
@@ -374,11 +377,12 @@ def _weights(plan: Plan, shape: Shape) -> int:
     else:
         projected = 2 * shape.projected
     total = int(projected) + 2 * (shape.embedded + shape.small)
-    if plan.stage < 3:
+    offloads = _offloads(plan, "offload_param")
+    if plan.stage < 3 or (plan.gpus == 1 and not offloads):
         return total
     # ZeRO-3 divides the weights, and holds those gathered for the layers under way, at most so many.
     live = float(plan.zero.get("stage3_max_live_parameters", 1e9))
-    divided = 0 if _offloads(plan, "offload_param") else total // plan.gpus
+    divided = 0 if offloads else total // plan.gpus
     return divided + int(min(2 * live, total))
 
 
