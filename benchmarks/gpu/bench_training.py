@@ -7,8 +7,8 @@ Speed and memory do not depend on what the weights are, so no download is needed
 real. A name is one of ``CONFIGURATIONS`` or a YAML file of ours; keys may follow it: ``fast_8,logging_steps=10``. Each
 runs in a process of its own through LLaMA-Factory's ``run_exp``; with ``--gpus 2`` or DeepSpeed through torchrun.
 Prints and writes a JSON line each: real tokens (no padding) and samples a second after the first two steps, peak
-memory of the first GPU, the losses of all steps, machine and versions. No configuration is started when ``--seconds``
-are over. ``--profile`` adds to the line how long the GPU worked in the last two steps, and at what.
+memory of the first GPU, the losses that were logged, machine and versions. No configuration is started when
+``--seconds`` are over. ``--profile`` adds to the line how long the GPU worked in the last two steps, and at what.
 """
 
 from __future__ import annotations
