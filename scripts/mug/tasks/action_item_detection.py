@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mug.errors import Message
@@ -28,7 +29,6 @@ from mug.tasks.base import (
     Skipped,
     Split,
     Task,
-    Window,
     number_cost,
     numbered,
     transcript,
@@ -50,42 +50,44 @@ class ActionItemDetection(Task):
     )
 
     def samples(self, meeting: Meeting, split: Split) -> Iterator[Sample | Skipped]:
-        """Yield one sample a window of sentences."""
-        id = f"{meeting.key}/actions"
+        """Yield one sample a window; in train windows without an action item by ``negative_ratio``."""
         if split != "test" and meeting.action_ids is None:
-            yield Skipped(id, UNLABELLED)
+            yield Skipped(f"{meeting.key}/actions", UNLABELLED)
             return
+        prompts = self.prompts(meeting)
+        actions = set(meeting.action_ids or ())
+        kept = self.kept(meeting.key, prompts, actions) if split == "train" else set(range(len(prompts)))
+        for index, sample in enumerate(prompts):
+            if index not in kept:
+                yield Skipped(sample.id, NOT_KEPT)
+                continue
+            found = [number for number, place in enumerate(sample.places, 1) if place in actions]
+            output = "" if meeting.action_ids is None else ", ".join(map(str, found)) or NONE
+            yield replace(sample, output=output, references=(output,) if output else ())
+
+    def prompts(self, meeting: Meeting) -> list[Sample]:
+        """Return a sample without a target for each window of sentences."""
         head = self.head_tokens(HEADER)
         lines, costs = transcript(meeting, self.options.count)
         extra = number_cost(len(lines))
-        cut = windows(lines, [cost + extra for cost in costs], self.options.max_input_tokens - head)
-        actions = set(meeting.action_ids or ())
-        kept = self.kept(meeting.key, cut, actions) if split == "train" else set(range(len(cut)))
-        for index, window in enumerate(cut):
-            part = f"{id}/{window.start + 1}-{window.stop}"
-            if index not in kept:
-                yield Skipped(part, NOT_KEPT)
-                continue
-            places = tuple(range(window.start + 1, window.stop + 1))
-            found = [number for number, place in enumerate(places, 1) if place in actions]
-            output = "" if meeting.action_ids is None else ", ".join(map(str, found)) or NONE
-            yield Sample(
-                id=part,
+        return [
+            Sample(
+                id=f"{meeting.key}/actions/{window.start + 1}-{window.stop}",
                 instruction=self.instruction,
                 input=HEADER + "\n".join(numbered(window.lines)),
-                output=output,
-                references=(output,) if output else (),
-                places=places,
+                places=tuple(range(window.start + 1, window.stop + 1)),
                 input_tokens=head + window.tokens,
             )
+            for window in windows(lines, [cost + extra for cost in costs], self.options.max_input_tokens - head)
+        ]
 
-    def kept(self, key: str, cut: Sequence[Window], actions: set[int]) -> set[int]:
+    def kept(self, key: str, prompts: Sequence[Sample], actions: set[int]) -> set[int]:
         """Return which windows train asks about.
 
         They are chosen by meeting, so that the choice needs no second pass and does not depend on the other meetings.
         """
-        positive = {i for i, window in enumerate(cut) if any(window.start < place <= window.stop for place in actions)}
-        negative = [i for i in range(len(cut)) if i not in positive]
+        positive = {index for index, sample in enumerate(prompts) if not actions.isdisjoint(sample.places)}
+        negative = [index for index in range(len(prompts)) if index not in positive]
         # A meeting without any action item still says what an ordinary meeting looks like: it counts as one.
         number = min(len(negative), math.ceil(self.options.negative_ratio * max(1, len(positive))))
         return positive | set(random.Random(f"{self.options.seed}/{key}").sample(negative, number))

@@ -12,6 +12,7 @@ With ``--es_target text`` the output is the sentences themselves, a line each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from mug.errors import Message
@@ -63,18 +64,25 @@ class KeySentences(Task):
         for window in windows([lines[p - 1] for p in shown], [costs[p - 1] + extra for p in shown], budget):
             places = tuple(shown[window.start : window.stop])
             part = id if len(places) == len(shown) else f"{id}/{places[0]}-{places[-1]}"
+            made = self.prompt(part, places, window.lines, head + window.tokens)
             targets, references = self.targets(meeting, places, window.lines, lists, split)
             for number, target in enumerate(targets or [""], 1):
-                yield Sample(
-                    id=part if number == 1 else f"{part}#{number}",
-                    instruction=self.ask_text if self.options.es_target == "text" else self.instruction,
-                    input=HEADER + "\n".join(numbered(window.lines)),
-                    output=target,
-                    references=references,
-                    places=places,
-                    topic=topic,
-                    input_tokens=head + window.tokens,
-                )
+                id_of_target = part if number == 1 else f"{part}#{number}"
+                yield replace(made, id=id_of_target, output=target, references=references, topic=topic)
+
+    def prompt(self, id: str, places: tuple[int, ...], lines: list[str], cost: int) -> Sample:
+        """Return a sample without a target that shows these lines."""
+        return Sample(
+            id=id,
+            instruction=self.question(),
+            input=HEADER + "\n".join(numbered(lines)),
+            places=places,
+            input_tokens=cost,
+        )
+
+    def question(self) -> str:
+        """Return the instruction that ``--es_target`` asks for."""
+        return self.ask_text if self.options.es_target == "text" else self.instruction
 
     def targets(
         self,

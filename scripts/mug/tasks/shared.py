@@ -26,7 +26,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from mug.meeting import Meeting, Topic
 from mug.tasks import answers
-from mug.tasks.action_item_detection import NOT_KEPT, UNLABELLED, ActionItemDetection
+from mug.tasks.action_item_detection import ActionItemDetection
 from mug.tasks.base import (
     NONE,
     Answer,
@@ -40,7 +40,7 @@ from mug.tasks.base import (
     transcript,
     windows,
 )
-from mug.tasks.extractive_summary import HEADER, NO_SUMMARY, ExtractiveSummary, KeySentences, inside
+from mug.tasks.extractive_summary import HEADER, NO_SUMMARY, ExtractiveSummary, inside
 from mug.tasks.keyphrase_extraction import NO_PHRASES, KeyphraseExtraction, said
 from mug.tasks.session_summary import SessionSummary
 from mug.tasks.title_generation import UNTITLED, TitleGeneration
@@ -77,6 +77,10 @@ class Asking(Task):
 
     opening: ClassVar[str]
     """The sentence before the transcript."""
+
+    def head_tokens(self, header: str, instruction: str = "") -> int:
+        """Return what the opening (no instruction stands before the transcript) and the input's first line cost."""
+        return super().head_tokens(header, instruction or self.opening)
 
     def asked(
         self,
@@ -125,7 +129,7 @@ class AskingTopic(Asking):
 
     def topic_blocks(self, meeting: Meeting, topic: Topic) -> list[Block]:
         """Return the topic's numbered sentences; several blocks if they are likely to be over the budget."""
-        head = self.head_tokens(HEADER, self.opening)
+        head = self.head_tokens(HEADER)
         all_lines, all_costs = transcript(meeting, self.options.count)
         lines = all_lines[topic.start - 1 : topic.end]
         extra = number_cost(len(lines))
@@ -181,12 +185,7 @@ class AskSummary(AskingTopic, ExtractiveSummary):
             for block in self.topic_blocks(meeting, topic):
                 targets, references = self.targets(meeting, block.places, block.lines, lists, split)
                 part = self.part(id, block, topic)
-                yield from self.asked(block, part, targets or [""], references, topic.end, question_of(self))
-
-
-def question_of(task: KeySentences) -> str:
-    """Return what ``--es_target`` asks for."""
-    return task.ask_text if task.options.es_target == "text" else task.instruction
+                yield from self.asked(block, part, targets or [""], references, topic.end, self.question())
 
 
 # --------------------------------------------------------------------------------------- about a window of the session
@@ -203,7 +202,7 @@ class AskingWindow(Asking):
         The last paragraph of a window is in the next one, with what follows it. A paragraph over half of the budget,
         after which no other might fit, goes in pieces.
         """
-        head = self.head_tokens(HEADER, self.opening)
+        head = self.head_tokens(HEADER)
         budget = self.options.max_input_tokens - head
         ends = set(meeting.paragraph_ends)
         lines, bare = transcript(meeting, self.options.count)
@@ -332,24 +331,14 @@ class AskActions(AskingWindow, ActionItemDetection):
         f"没有则输出“{NONE}”。"
     )
 
-    def samples(self, meeting: Meeting, split: Split) -> Iterator[Sample | Skipped]:
-        """Yield one sample a window; in train windows without an action item by ``negative_ratio``."""
+    def prompts(self, meeting: Meeting) -> list[Sample]:
+        """Return a sample without a target for each window."""
         id = f"{meeting.key}/actions"
-        if split != "test" and meeting.action_ids is None:
-            yield Skipped(id, UNLABELLED)
-            return
-        blocks = self.window_blocks(meeting)
-        actions = set(meeting.action_ids or ())
-        cut = [Window(block.places[0] - 1, block.places[-1], block.lines, block.tokens) for block in blocks]
-        kept = self.kept(meeting.key, cut, actions) if split == "train" else set(range(len(cut)))
-        for index, block in enumerate(blocks):
-            part = self.part(id, block)
-            if index not in kept:
-                yield Skipped(part, NOT_KEPT)
-                continue
-            found = [number for number, place in enumerate(block.places, 1) if place in actions]
-            output = "" if meeting.action_ids is None else ", ".join(map(str, found)) or NONE
-            yield from self.asked(block, part, [output], [output] if output else [])
+        return [
+            sample
+            for block in self.window_blocks(meeting)
+            for sample in self.asked(block, self.part(id, block), [""], [])
+        ]
 
 
 # ------------------------------------------------------------------------------------------ about the key sentences
@@ -362,27 +351,11 @@ class AskSession(Asking, SessionSummary):
     instruction = "请从中选出最能概括整场会议的关键句，按从小到大的顺序输出编号，用逗号分隔；没有则输出“无”。"
     ask_text = "请从中选出最能概括整场会议的关键句，按原文顺序每行输出一句；没有则输出“无”。"
 
-    def sentence_samples(
-        self,
-        meeting: Meeting,
-        id: str,
-        shown: Sequence[int],
-        lists: Sequence[Sequence[int]],
-        split: Split,
-        topic: int = 0,
-    ) -> Iterator[Sample]:
-        """Yield the question about each window of the ``shown`` places, once for each target."""
-        head = self.head_tokens(HEADER, self.opening)
-        lines, costs = transcript(meeting, self.options.count)
-        extra = number_cost(len(shown))
-        budget = self.options.max_input_tokens - head
-        for window in windows([lines[p - 1] for p in shown], [costs[p - 1] + extra for p in shown], budget):
-            places = tuple(shown[window.start : window.stop])
-            turn = f"{self.opening}\n{HEADER}" + "\n".join(numbered(window.lines))
-            block = Block(places, window.lines, turn, head + window.tokens)
-            targets, references = self.targets(meeting, places, window.lines, lists, split)
-            part = id if len(places) == len(shown) else f"{id}/{places[0]}-{places[-1]}"
-            yield from self.asked(block, part, targets or [""], references, topic, question_of(self))
+    def prompt(self, id: str, places: tuple[int, ...], lines: list[str], cost: int) -> Sample:
+        """Return the question without a target about a turn that shows these lines."""
+        turn = f"{self.opening}\n{HEADER}" + "\n".join(numbered(lines))
+        (sample,) = self.asked(Block(places, lines, turn, cost), id, [""], [], question=self.question())
+        return sample
 
 
 SHARED_TASKS: dict[str, type[Task]] = {
