@@ -28,7 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mug import command, evaluation, parity, predictions
+from mug import command, evaluation, parity, predictions, prompting
 from mug.alpaca import read_alpaca
 from mug.corpus import read_gold
 from mug.errors import InputError, Message
@@ -59,6 +59,7 @@ def main() -> int:
             completions = predictions.read_given(args.predictions, [item.sample for item in items])
             results = describe(args, items, {"engine": "predictions", "predictions": str(args.predictions)})
         else:
+            warn_of_layout(args)
             engine, settings = load(args, args.backend, target_of(args))
             completions, speed = answer(args, engine, items)
             results = describe(args, items, settings | speed)
@@ -125,6 +126,24 @@ def inputs_of(args: argparse.Namespace) -> list[Path]:
 
 
 # ------------------------------------------------------------------------------------------------------ generation
+
+
+def warn_of_layout(args: argparse.Namespace) -> None:
+    """Say so when the data ask in another layout than the model was trained with, where both are known."""
+    if args.backend == "baseline" or args.model_path is None:
+        return
+    asked, trained = prompting.layout_of(args.data_path.parent), prompting.layout_of(args.model_path)
+    if asked and trained and asked != trained:
+        zh = (
+            f"注意：{args.data_path} 的布局是 {asked}，{args.model_path} 是用 {trained} 训练的，它没有见过这样的提示，"
+            f"得分会偏低；请用 preprocess_data.py --layout {trained} 写的数据。"
+        )
+        en = (
+            f"Note: {args.data_path} is of the layout {asked}, and {args.model_path} was trained with {trained}: it "
+            "never saw such prompts, and its scores will be too low; take data that preprocess_data.py wrote with "
+            f"--layout {trained}."
+        )
+        print(Message(zh, en).say(args.lang), file=sys.stderr)
 
 
 def answer(

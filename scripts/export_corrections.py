@@ -7,7 +7,8 @@ Reads outputs/corrections/*.jsonl, which the page writes only where somebody tic
 data/mug_corrections.json and its entry mug_corrections in data/dataset_info.json. An edited title becomes a sample of
 title_generation, a deleted, added or reworded action item one of action_item_detection: the window around it, with
 the items that stood there in the end. Of several edits of one thing the last counts. Meetings of the dev set are left
-out, since training on them would make their scores worthless.
+out, since training on them would make their scores worthless. Layout and token budget are those of the data that
+preprocess_data.py wrote there, for they are trained on together.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
-from mug import alpaca, corrections, tokens
+from mug import alpaca, conversations, corrections, prompting, tokens
 from mug.command import run
 from mug.conversion import OVER_CUTOFF
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
-from mug.tasks.base import Options
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "mug_corrections"
@@ -57,12 +58,20 @@ def parse_args() -> argparse.Namespace:
         "--dev_input", type=Path, help="验证集 CSV，其中的会议不取 / dev CSV, to leave out (default: dataset/dev.csv)"
     )
     parser.add_argument(
-        "--max_input_tokens", type=int, default=2400, help="输入超过此 token 数则分窗 / longer inputs go in windows"
+        "--max_input_tokens",
+        type=int,
+        help="输入超过此 token 数则分窗，默认同训练数据 / longer inputs go in windows (default: as in the data there)",
     )
     parser.add_argument(
-        "--cutoff_len", type=int, default=2560, help="训练时的 cutoff_len，超长的不取 / longer ones are left out"
+        "--cutoff_len",
+        type=int,
+        help="训练时的 cutoff_len，超长的不取，默认 2560，shared 为 4096 / longer ones are left out",
     )
-    parser.add_argument("--tokenizer", type=Path, help="用此模型文件夹的分词器计数 / model folder to count with")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="用此模型文件夹的分词器计数，默认同训练数据 / model folder to count with (default: as in the data there)",
+    )
     parser.add_argument("--lang", choices=["zh", "en"], default="zh")
     return parser.parse_args()
 
@@ -75,10 +84,13 @@ def export(args: argparse.Namespace) -> int:
             f"{args.input} 里没有修改记录（*.jsonl）；在 scripts/webapp.py 的页面上勾选“记录我的修改”后才会有。",
             f"{args.input} holds no edits (*.jsonl); the page of scripts/webapp.py keeps them once its box is ticked.",
         )
-    count = tokens.tokenizer_counter(args.tokenizer) if args.tokenizer else tokens.estimate
-    options = Options(max_input_tokens=args.max_input_tokens, count=count)
+    how = prompting.of_data(args.output_dir, args.tokenizer)
+    if args.max_input_tokens is not None:
+        how = replace(how, options=replace(how.options, max_input_tokens=args.max_input_tokens))
+    is_shared, count = how.layout == "shared", how.options.count
+    cutoff_len = args.cutoff_len or (conversations.CUTOFF_LEN if is_shared else 2560)
     # The estimate is an upper bound; what preprocess_data.py admits by it is admitted here.
-    limit = args.cutoff_len if args.tokenizer else 2 * args.cutoff_len
+    limit = 2 * cutoff_len if count is tokens.estimate else cutoff_len
     info = alpaca.read_dataset_info(args.output_dir)  # a broken one is found before anything is replaced
     dev = dev_sentences(args)
     reading = corrections.Reading()
@@ -90,14 +102,22 @@ def export(args: argparse.Namespace) -> int:
             if is_known(correction, dev):
                 skipped[IN_DEV] += 1
                 continue
-            for sample in corrections.samples(correction, options):
+            for sample in corrections.samples(correction, how):
                 if sample.input_tokens + count([sample.output])[0] + tokens.TEMPLATE > limit:
                     skipped[OVER_CUTOFF] += 1
                     continue
-                rows.write(orjson.dumps(alpaca.row(sample, with_id=True)))
+                row = conversations.row([sample]) if is_shared else alpaca.row(sample, with_id=True)
+                rows.write(orjson.dumps(row))
                 made[correction.task] += 1
-    alpaca.write_dataset_info(args.output_dir, info, {NAME: file if made else None})
-    tell(args, reading, made, skipped)
+    columns = alpaca.CONVERSATION_COLUMNS if is_shared else alpaca.COLUMNS
+    alpaca.write_dataset_info(args.output_dir, info, {NAME: file if made else None}, columns)
+    following = f"llamafactory-cli train configs/train_lora.yaml dataset=alimeeting4mug_train,{NAME}"
+    if is_shared:
+        following = (
+            "python scripts/train.py configs/train_lora.yaml mug_speed=true mug_tree=true "
+            f"cutoff_len={cutoff_len} dataset=alimeeting4mug_train,{NAME}"
+        )
+    tell(args, reading, made, skipped, following)
     return 1 if reading.damaged else 0
 
 
@@ -117,7 +137,11 @@ def is_known(correction: corrections.Correction, dev: set[str]) -> bool:
 
 
 def tell(
-    args: argparse.Namespace, reading: corrections.Reading, made: Counter[str], skipped: Counter[Message]
+    args: argparse.Namespace,
+    reading: corrections.Reading,
+    made: Counter[str],
+    skipped: Counter[Message],
+    following: str,
 ) -> None:
     """Say what was read, made, left out and damaged, and which command comes next."""
     for path, number, reason in reading.damaged:
@@ -133,8 +157,7 @@ def tell(
         print(Message("没有样本，没有写数据集。", "No samples, so no data set was written.").say(args.lang))
         return
     path = args.output_dir / f"{NAME}.json"
-    zh = f"已写入 {path}；下一步：llamafactory-cli train configs/train_lora.yaml dataset=alimeeting4mug_train,{NAME}"
-    en = f"Written: {path}; next: llamafactory-cli train configs/train_lora.yaml dataset=alimeeting4mug_train,{NAME}"
+    zh, en = f"已写入 {path}；下一步：{following}", f"Written: {path}; next: {following}"
     print(Message(zh, en).say(args.lang))
 
 

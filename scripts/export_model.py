@@ -11,19 +11,20 @@
 - the chat template's own system prompt, "You are a helpful assistant.", but training used `default_system`.
 
 Both are set here, and the Modelfile for Ollama gets the second stop token and greedy decoding; running it again
-changes nothing.
+changes nothing. The preprocess.json of the training, which says how the model must be asked, goes along.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from mug import command
+from mug import command, prompting
 from mug.errors import InputError, Message
 from mug.files import check_overlap, write_json, write_text
 
@@ -56,6 +57,7 @@ def main() -> int:
         stops = set_stop_tokens(folder)
         set_system_prompt(folder, config["default_system"])
         set_ollama_parameters(folder)
+        carry_record(config, folder)
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
@@ -148,6 +150,13 @@ def set_stop_tokens(folder: Path) -> list[str]:
         ) from None
     write_json(file, settings)
     return [next((content for content, number in ids.items() if number == stop), str(stop)) for stop in stops]
+
+
+def carry_record(config: dict[str, Any], folder: Path) -> None:
+    """Copy the record of how the model was trained to be asked; of several adapters the last was trained last."""
+    trained = str(config.get("adapter_name_or_path") or config.get("model_name_or_path")).split(",")[-1].strip()
+    if os.path.isdir(trained):  # else it was moved since, or is a hub's
+        prompting.carry(Path(trained), folder)
 
 
 def set_ollama_parameters(folder: Path) -> None:

@@ -5,7 +5,8 @@ r"""Turn the transcript of a meeting into minutes: summary, action items, chapte
 
 INPUT is a transcript of any known form (VTT, SRT, TXT, DOCX, JSON, the corpus's CSV), or a folder of them. Without
 ``--output`` a Markdown and an HTML file are written beside it. Without a model, rules make the minutes (`baseline`),
-and the minutes say so.
+and the minutes say so. A model is asked as it was trained, which the preprocess.json in its folder says; for a served
+one (``--backend api``) name that folder by ``--model_path``, or it is asked the prompts of the default layout.
 
     python scripts/summarize_meeting.py meeting.vtt                                       # no model
     python scripts/summarize_meeting.py recordings/ --output minutes/ --formats md,docx   # goes on after a stop
@@ -37,6 +38,7 @@ from mug.minutes.model import Minutes
 from mug.minutes.pipeline import STAGES, VERSION, make_minutes
 from mug.minutes.remembering import RememberingEngine
 from mug.minutes.writing import FORMATS, format_of, write
+from mug.prompting import Prompting, described, of_engine
 from mug.transcripts.reading import read_transcript
 
 SMOKE = Message("微型模型只检验流程，不代表效果。", "A tiny model, which checks the wiring, not quality.")
@@ -113,11 +115,12 @@ def summarize_file(args: argparse.Namespace) -> int:
             )
     recording = read_transcript(args.input, args.meeting)
     started = time.monotonic()
-    with loaded(args, outputs[0]) as (engine, name, notes):
+    with loaded(args, outputs[0]) as (engine, name, notes, prompting):
         minutes = make_minutes(
             replace(recording, notes=recording.notes + notes),
             engine,
             engine_name=name,
+            prompting=prompting,
             source=args.input.name,
             progress=Progress(args.lang),
         )
@@ -144,15 +147,21 @@ def summarize_folder(args: argparse.Namespace) -> int:
         names = ", ".join(aside[:5]) + (" …" if len(aside) > 5 else "")
         print(Message(f"不是会议记录，略过：{names}", f"No transcripts, left aside: {names}").say(args.lang))
     results: Counter[str] = Counter()
-    with loaded(args, output / "minutes") as (engine, name, notes):
+    with loaded(args, output / "minutes") as (engine, name, notes, prompting):
 
         def make(path: Path) -> Minutes:
             recording = read_transcript(path, args.meeting)
             recording = replace(recording, notes=recording.notes + notes)
-            progress = Progress(args.lang, f"{path.name}  ")
-            return make_minutes(recording, engine, engine_name=name, source=path.name, progress=progress)
+            return make_minutes(
+                recording,
+                engine,
+                engine_name=name,
+                prompting=prompting,
+                source=path.name,
+                progress=Progress(args.lang, f"{path.name}  "),
+            )
 
-        settings = {"engine": engine.fingerprint, "pipeline": VERSION}
+        settings = {"engine": engine.fingerprint, "pipeline": VERSION, "prompts": described(prompting)}
         for number, outcome in enumerate(batch.run(paths, output, args.formats, settings, make, args.lang), 1):
             results[outcome.result] += 1
             print(f"[{number}/{len(paths)}] {outcome.name}  {told(outcome, args.lang)}", flush=True)
@@ -182,24 +191,27 @@ def outline(minutes: Minutes, lang: str) -> str:
 
 
 class Loaded(NamedTuple):
-    """An engine, what the minutes call it, and what they must note of it."""
+    """An engine, what the minutes call it, what they must note of it, and how it was trained to be asked."""
 
     engine: Engine
     name: str
     notes: tuple[Message, ...]
+    prompting: Prompting
 
 
 @contextmanager
 def loaded(args: argparse.Namespace, beside: Path) -> Iterator[Loaded]:
     """Load the engine; a model's answers are kept in a hidden file until the block ends well."""
+    prompting = of_engine(args.backend, args.model_path)
     engine, settings = load(args, args.backend, target_of(args))
     if args.backend == "baseline":
         print(BASELINE.say(args.lang))
-        yield Loaded(engine, "baseline", ())
+        yield Loaded(engine, "baseline", (), prompting)
         return
     named = f"{args.api_model} ({urlsplit(args.api_base).hostname})" if args.backend == "api" else ""
     kept = RememberingEngine(engine, beside.with_name(f".{beside.name}.answers.jsonl"))
-    yield Loaded(kept, named or args.model_path.resolve().name, (SMOKE,) if settings.get("smoke") else ())
+    notes = (SMOKE,) if settings.get("smoke") else ()
+    yield Loaded(kept, named or args.model_path.resolve().name, notes, prompting)
     kept.forget()
 
 
@@ -230,9 +242,10 @@ def score(args: argparse.Namespace) -> int:
     (output,) = args.output
     gold = read_gold(args.input)
     shown = [Progress(args.lang, f"{number}/{len(gold)} {one.key}  ") for number, one in enumerate(gold, 1)]
-    with loaded(args, output) as (engine, name, _):
-        results = scoring.end_to_end(gold, engine, progress=lambda index, *state: shown[index](*state))
+    with loaded(args, output) as (engine, name, _, prompting):
+        results = scoring.end_to_end(gold, engine, prompting, lambda index, *state: shown[index](*state))
         settings = {"engine": engine.fingerprint, "name": name, "gold": str(args.input), "pipeline": VERSION}
+        settings["prompts"] = described(prompting)
         write_json(output, {"settings": settings, **results})
     print(Message(f"{'赛道':26}全流程   给定标准主题", f"{'track':28}end-to-end   gold topics").say(args.lang))
     for track, found in results["end_to_end"].items():

@@ -8,7 +8,8 @@
 
 Works from any folder: paths of the YAML are the project's, those typed here are yours. Training itself is
 ``llamafactory-cli train`` with the same keys (written to OUTPUT_DIR/train_config.yaml); the YAML files work with it
-directly too. The same command again goes on from the last whole checkpoint. Ctrl-C stops it.
+directly too. The data's preprocess.json is copied there as well, so that the other scripts ask the model as it was
+trained. The same command again goes on from the last whole checkpoint. Ctrl-C stops it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mug import command
+from mug import command, prompting
 from mug.errors import InputError, Message
 from mug.training import checkpoints, launch
 from mug.training.cards import probe, starts_torchrun
@@ -30,6 +31,7 @@ from mug.training.memory import on
 from mug.training.model_card import write_card
 from mug.training.preflight import SAVED_SETTINGS, Report, check, lines
 from mug.training.settings import in_root, place, read_settings, take_speed, take_tree, write_settings
+from mug.training.truncation import dataset_folder
 
 
 def main() -> int:
@@ -67,6 +69,8 @@ def main() -> int:
     try:
         if is_first:
             clear_way(args, output, report)
+            output.mkdir(parents=True, exist_ok=True)
+            prompting.carry(dataset_folder(report.settings), output)  # how to ask the model
         write_settings(output / SAVED_SETTINGS, report.settings)
     except OSError as error:
         say(args, f"写不了 {output}：{error}", f"Can't write to {output}: {error}", file=sys.stderr)

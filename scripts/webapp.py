@@ -29,6 +29,7 @@ from mug.command import run
 from mug.errors import InputError, Message
 from mug.generation.engines import add_options, choose
 from mug.generation.model_folder import resolve
+from mug.prompting import of_engine
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -100,10 +101,11 @@ def check_model(args: argparse.Namespace) -> None:
     """Find out now whether the model is there; it is loaded when somebody first asks for it.
 
     Raises:
-        InputError: there is no usable model.
+        InputError: there is no usable model, or what it says of its prompts is damaged.
     """
     if args.backend in ("transformers", "vllm"):
         resolve(args.model_path, args.base_model)
+    of_engine(args.backend, args.model_path)
 
 
 def check_gradio() -> None:

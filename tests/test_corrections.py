@@ -11,17 +11,22 @@ from dataclasses import replace
 import pytest
 
 import export_corrections
-from mug import corrections
+import preprocess_data
+from mug import corrections, tokens
 from mug.alpaca import read_alpaca
 from mug.meeting import Candidate, Meeting, Topic
 from mug.minutes.checks import verify
 from mug.minutes.model import Chapter, Minutes
 from mug.minutes.pipeline import participants_of
+from mug.prompting import Prompting
 from mug.tasks.action_item_detection import ActionItemDetection
 from mug.tasks.base import NONE, Options, Sample
+from mug.tasks.shared import SHARED_TASKS
 from mug.tasks.title_generation import TitleGeneration
 from mug.transcripts.reading import read_transcript
 from mug.web import editing
+
+MEETING = read_transcript(export_corrections.ROOT / "dataset" / "sample" / "sample_meeting.vtt").meeting
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +53,11 @@ def minutes():
 
 
 def edit_title(minutes, number, title):
-    return corrections.of_title(minutes, minutes.chapters[number - 1], title, "sample_meeting")
+    return corrections.of_title(minutes, minutes.chapters[number - 1], title, MEETING)
 
 
 def edit_actions(before, after, place):
-    return corrections.of_action(before, after, place, "sample_meeting")
+    return corrections.of_action(before, after, place, MEETING)
 
 
 def read(folder):
@@ -131,6 +136,8 @@ def test_many_at_once_write_whole_lines(minutes, tmp_path):
         {"start": True},
         {"sentences": [["甲"]]},
         {"sentences": None},
+        {"paragraph_ends": [36]},
+        {"paragraph_ends": "35"},
         {"task": "action_item_detection", "before": [], "after": [99]},
     ],
 )
@@ -147,7 +154,7 @@ def test_a_line_that_is_no_edit_is_named_and_passed_over(minutes, tmp_path, chan
 
 
 def test_an_edited_title_is_asked_for_with_the_prompt_of_training(minutes):
-    (sample,) = corrections.samples(edit_title(minutes, 2, "宽带与工位"), Options())
+    (sample,) = corrections.samples(edit_title(minutes, 2, "宽带与工位"), Prompting())
     chapters = tuple(Topic(c.start, c.end, (Candidate(title="宽带与工位"),)) for c in minutes.chapters)
     expected = list(TitleGeneration().samples(Meeting("T1", minutes.sentences, topics=chapters), "train"))[1]
     assert (sample.instruction, sample.input, sample.output) == (
@@ -160,7 +167,7 @@ def test_an_edited_title_is_asked_for_with_the_prompt_of_training(minutes):
 def test_a_deleted_and_an_added_item_correct_the_window_that_training_would_show(minutes):
     after = editing.set_action(editing.delete_action(minutes, 15), 72, "搬家前后拍照", "", "")
     (edit,) = edit_actions(minutes, after, 72)
-    (sample,) = corrections.samples(edit, Options())
+    (sample,) = corrections.samples(edit, Prompting())
     (expected,) = ActionItemDetection().samples(Meeting("T1", minutes.sentences, action_ids=(34, 41, 72, 73)), "dev")
     assert (sample.instruction, sample.input) == (expected.instruction, expected.input)
     assert sample.output == expected.output == "34, 41, 72, 73"
@@ -171,7 +178,7 @@ def test_a_window_without_any_item_left_teaches_none(minutes):
     for item in minutes.action_items:
         after = editing.delete_action(after, item.evidence.place)
     (edit,) = edit_actions(minutes, after, 15)
-    (sample,) = corrections.samples(edit, Options(negative_ratio=0))
+    (sample,) = corrections.samples(edit, Prompting(options=Options(negative_ratio=0)))
     assert sample.output == NONE
 
 
@@ -186,7 +193,7 @@ def test_an_edit_in_a_long_meeting_is_kept_with_its_windows_alone(minutes):
     ]
     assert [(edit.start, edit.end) for edit in edits] == [(places[0], places[-1]) for places in windows]
     assert all(len(edit.sentences) < len(long.sentences) for edit in edits)
-    (sample,) = corrections.samples(edits[0], Options())
+    (sample,) = corrections.samples(edits[0], Prompting())
     number = int(sample.output)
     assert sample.input.split("\n")[number].startswith(f"{number}. [")
     assert sample.input.split("\n")[number].endswith(long.sentences[299].text)
@@ -196,6 +203,46 @@ def test_the_last_of_several_edits_counts(minutes):
     other = replace(minutes, sentences=minutes.sentences[::-1])
     edits = [edit_title(minutes, 1, "一"), edit_title(other, 1, "别的会"), edit_title(minutes, 1, "二")]
     assert [edit.after for edit in corrections.settled(iter(edits))] == ["二", "别的会"]
+
+
+PARTS = replace(MEETING, paragraph_ends=(*range(5, len(MEETING.sentences), 5), len(MEETING.sentences)))
+"""The sample meeting in paragraphs of five sentences."""
+
+
+def shared_samples(name, options, **labels):
+    task = SHARED_TASKS[name](options)
+    return [s for s in task.samples(replace(PARTS, **labels), "dev") if isinstance(s, Sample)]
+
+
+def test_edits_teach_the_questions_of_the_shared_layout_to_the_last_empty_line(minutes, tmp_path):
+    how = Prompting("shared", Options(max_input_tokens=600))
+    after = editing.set_action(editing.delete_action(minutes, 15), 72, "搬家前后拍照", "", "")
+    title = corrections.of_title(minutes, minutes.chapters[1], "宽带与工位", PARTS)
+    corrections.record(tmp_path, [title])
+    for place in (15, 72):
+        corrections.record(tmp_path, corrections.of_action(minutes, after, place, PARTS, how))
+    found, _ = read(tmp_path)
+    made = [corrections.samples(edit, how) for edit in corrections.settled(iter(found))]
+    chapters = tuple(Topic(c.start, c.end, (Candidate(title="宽带与工位"),)) for c in minutes.chapters)
+    titles = [s for s in shared_samples(TitleGeneration.name, how.options, topics=chapters) if s.topic == 60]
+    windows = shared_samples(ActionItemDetection.name, how.options, action_ids=(34, 41, 72, 73))
+    touched = [window for window in windows if {15, 72} & set(window.places)]
+    assert len(windows) > len(touched) > 1 and len(made) == 1 + len(touched)
+    assert [(s.history, s.instruction, s.output) for samples in made for s in samples] == [
+        (s.history, s.instruction, s.output) for s in (*titles, *touched)
+    ]
+    assert "\n\n" in touched[0].history[0][0]
+
+
+def test_an_edit_from_before_paragraphs_were_kept_is_one_paragraph(minutes, tmp_path):
+    path = corrections.record(tmp_path, edit_actions(minutes, editing.delete_action(minutes, 15), 15))
+    line = json.loads(path.read_text("utf-8"))
+    assert line.pop("paragraph_ends") == list(MEETING.paragraph_ends)
+    path.write_text(json.dumps(line) + "\n", "utf-8")
+    (edit,), reading = read(tmp_path)
+    assert edit.paragraph_ends == () and reading.damaged == []
+    (sample,) = corrections.samples(edit, Prompting("shared"))
+    assert "\n\n" not in sample.history[0][0] and sample.output == "34, 41, 73"
 
 
 # --- the script ------------------------------------------------------------------------------------------------------
@@ -227,6 +274,37 @@ def test_the_script_writes_the_samples_and_their_name(run, kept, tmp_path):
     info = json.loads((data / "dataset_info.json").read_text("ascii"))
     assert info["mug_corrections"]["file_name"] == "mug_corrections.json"
     assert info["alimeeting4mug_train"] == others["alimeeting4mug_train"]
+
+
+def test_the_script_writes_the_layout_of_the_data_that_it_writes_beside(run, kept, tmp_path, corpus_file, case):
+    data = tmp_path / "data"
+    options = ["--layout", "shared", "--max_input_tokens", 600, "--estimate_tokens", "--output_dir", data]
+    assert run(preprocess_data, "--train_input", corpus_file(case()), *options).status == 0
+    before = json.loads((data / "dataset_info.json").read_text())
+    done = run(export_corrections, "--input", kept, "--output_dir", data)
+    assert done.status == 0, done.err
+    assert (
+        "scripts/train.py" in done.out and "mug_tree=true cutoff_len=4096 dataset=alimeeting4mug_train,mug" in done.out
+    )
+    rows = read_alpaca(data / "mug_corrections.json")
+    asked = [SHARED_TASKS[name].instruction for name in (TitleGeneration.name, ActionItemDetection.name)]
+    assert list(dict.fromkeys(row["instruction"] for row in rows)) == asked
+    assert len(rows) > 2  # of the window of the separate layout several were made, of 600 tokens each
+    for row in rows:
+        ((trunk, answer),) = row["history"]
+        assert tokens.estimate([trunk])[0] <= 600 and answer == "好的。" and len(row["ids"]) == 1
+    assert len({row["ids"][0] for row in rows}) == len(rows)
+    info = json.loads((data / "dataset_info.json").read_text())
+    assert info["mug_corrections"]["columns"] == info["alimeeting4mug_train"]["columns"]
+    assert info["alimeeting4mug_train"] == before["alimeeting4mug_train"]
+    assert run(export_corrections, "--input", kept, "--output_dir", data, "--max_input_tokens", 2400).status == 0
+    assert len(read_alpaca(data / "mug_corrections.json")) == 2
+
+
+def test_a_damaged_record_of_the_data_is_one_sentence(run, kept, tmp_path):
+    (tmp_path / "preprocess.json").write_text("{")
+    done = run(export_corrections, "--input", kept, "--output_dir", tmp_path, "--lang", "en")
+    assert done.status == 2 and done.err.count("\n") == 1 and "preprocess.json is damaged" in done.err
 
 
 def test_meetings_of_the_dev_set_are_left_out_and_the_old_data_set_with_them(run, kept, tmp_path, sample_corpus):
@@ -261,7 +339,8 @@ def test_no_edits_is_an_error_that_says_where_they_come_from(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_llamafactory_loads_them_beside_the_training_set(run, kept, tmp_path, sample_corpus, monkeypatch):
+@pytest.mark.parametrize("layout", ["separate", "shared"])
+def test_llamafactory_loads_them_beside_the_training_set(run, kept, tmp_path, sample_corpus, monkeypatch, layout):
     pytest.importorskip("llamafactory")
     from llamafactory.data.data_utils import merge_dataset
     from llamafactory.data.loader import _load_single_dataset
@@ -269,10 +348,18 @@ def test_llamafactory_loads_them_beside_the_training_set(run, kept, tmp_path, sa
     from llamafactory.hparams import DataArguments, ModelArguments
     from transformers import Seq2SeqTrainingArguments
 
-    import preprocess_data
-
     data = tmp_path / "data"
-    train = ["--train_input", sample_corpus / "train.csv", "--task", "all", "--estimate_tokens", "--output_dir", data]
+    train = [
+        "--layout",
+        layout,
+        "--train_input",
+        sample_corpus / "train.csv",
+        "--task",
+        "all",
+        "--estimate_tokens",
+        "--output_dir",
+        data,
+    ]
     assert run(preprocess_data, *train).status == 0
     assert run(export_corrections, "--input", kept, "--output_dir", data).status == 0
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import pytest
 
+import evaluate
 import preprocess_data
 from mug import evaluation, predictions
 from mug.alpaca import read_alpaca
@@ -162,3 +164,30 @@ def test_an_empty_history_is_none(tmp_path, history):
     path.write_text(json.dumps([{"instruction": "问", "input": "", "output": "答", "history": history}]))
     (item,) = evaluation.items(read_alpaca(path), Options())
     assert item.sample.history == ((("会议", "好的。"),) if history else ())
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "warned"),
+    [
+        ("shared", "separate", True),
+        ("separate", "shared", True),
+        ("shared", "shared", False),
+        ("separate", None, False),
+        (None, "shared", False),
+    ],
+)
+def test_data_of_another_layout_than_the_models_are_one_sentence(tmp_path, capsys, data, model, warned):
+    for name, layout in (("data", data), ("lora", model)):
+        (tmp_path / name / "checkpoint-8").mkdir(parents=True)
+        if layout:
+            (tmp_path / name / "preprocess.json").write_text(json.dumps({"tokenizer": None, "layout": layout}))
+    args = Namespace(data_path=tmp_path / "data" / "dev_alpaca.json", model_path=tmp_path / "lora", lang="en")
+    for path in (args.model_path, args.model_path / "checkpoint-8"):
+        for backend in ("transformers", "vllm", "api"):
+            evaluate.warn_of_layout(Namespace(**vars(args) | {"model_path": path, "backend": backend}))
+            said = capsys.readouterr().err
+            assert said.count("\n") == warned
+            assert not warned or (f"--layout {model}" in said and f"of the layout {data}" in said)
+    evaluate.warn_of_layout(Namespace(**vars(args) | {"backend": "baseline"}))
+    evaluate.warn_of_layout(Namespace(**vars(args) | {"backend": "api", "model_path": None}))
+    assert capsys.readouterr().err == ""

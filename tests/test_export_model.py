@@ -90,6 +90,26 @@ def test_an_unknown_chat_template_is_reported_and_left_alone(run: Any, merged: P
     assert (merged / "chat_template.jinja").read_text("utf-8") == "{{ messages }}"
 
 
+def test_how_the_adapter_was_trained_to_be_asked_goes_along(run: Any, merged: Path, tmp_path: Path) -> None:
+    record = '{"tokenizer": null,  "layout": "shared"}\n'
+    checkpoint = tmp_path / "lora" / "checkpoint-200"
+    checkpoint.mkdir(parents=True)
+    (tmp_path / "lora" / "preprocess.json").write_text(record)
+    (tmp_path / "other").mkdir()
+    export = ["--skip_export", f"export_dir={merged}"]
+    for adapter in (tmp_path / "lora", checkpoint, f"{tmp_path / 'other'},{checkpoint}"):
+        assert run(export_model, *export, f"adapter_name_or_path={adapter}").status == 0
+        assert (merged / "preprocess.json").read_text() == record
+        (merged / "preprocess.json").unlink()
+    full = ["adapter_name_or_path=null", f"model_name_or_path={tmp_path / 'lora'}"]
+    assert run(export_model, *export, *full).status == 0
+    assert (merged / "preprocess.json").read_text() == record
+    assert run(export_model, *export, f"adapter_name_or_path={tmp_path / 'moved'}").status == 0
+    assert (merged / "preprocess.json").read_text() == record, "nothing is known of an adapter that is gone"
+    assert run(export_model, *export, f"adapter_name_or_path={tmp_path / 'other'}").status == 0
+    assert not (merged / "preprocess.json").exists(), "that of an earlier merge"
+
+
 def test_a_folder_without_a_model_is_one_sentence_and_status_2(run: Any, tmp_path: Path) -> None:
     done = run(export_model, "--skip_export", f"export_dir={tmp_path}", "--lang", "en")
     assert done.status == 2 and done.err.count("\n") == 1

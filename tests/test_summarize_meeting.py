@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+import evaluate
 import summarize_meeting
 from mug.generation.baseline import BaselineEngine
 from mug.minutes.json_format import minutes_of
+from mug.tasks.shared import SHARED_TASKS
 
 TXT = "张三: 先定春游地点。\n李四: 去湿地公园吧。\n张三: 那李四你周三之前把报价发给我。\n李四: 好。\n"
 
@@ -167,3 +169,162 @@ def test_a_models_answers_outlive_a_stop_and_go_when_the_work_is_done(run, trans
     assert {path.name for path in tmp_path.iterdir()} == {"周会.txt", "x.json"}
     minutes = minutes_of(json.loads((tmp_path / "x.json").read_text("utf-8")))
     assert minutes.engine == "qwen (127.0.0.1)"
+
+
+class Served(BaselineEngine):
+    """A stand-in for a served model that answers as the baseline does; it keeps what it was asked, and may stop."""
+
+    name = "api"
+
+    def __init__(self, stop_after=99):
+        super().__init__()
+        self.asked, self.stop_after = [], stop_after
+
+    def generate(self, samples):
+        for index, completion in super().generate(samples):
+            if len(self.asked) == self.stop_after:
+                raise KeyboardInterrupt
+            self.asked.append(samples[index])
+            yield index, completion
+
+
+@pytest.fixture
+def ask(run, monkeypatch):
+    """Run the script with a served model; return the run and what the model was asked."""
+
+    def call(*arguments, stop_after=99):
+        engine = Served(stop_after)
+        monkeypatch.setattr(summarize_meeting, "load", lambda *_: (engine, {"engine": "api"}))
+        server = ["--backend", "api", "--api_base", "http://127.0.0.1:1/v1"]
+        return run(summarize_meeting, *arguments, *server), engine.asked
+
+    return call
+
+
+@pytest.fixture
+def trained_on_shared(tmp_path):
+    folder = tmp_path / "lora"
+    folder.mkdir()
+    (folder / "preprocess.json").write_text('{"tokenizer": null, "layout": "shared", "es_target": "text"}')
+    return folder
+
+
+def test_a_model_of_the_shared_layout_is_asked_its_own_prompts_and_goes_on_with_them_after_a_stop(
+    ask, transcript, trained_on_shared, tmp_path
+):
+    command = [transcript, "--model_path", trained_on_shared, "--output", tmp_path / "x.json"]
+    stopped, first = ask(*command, stop_after=4)
+    done, second = ask(*command)
+    assert (stopped.status, done.status, len(first)) == (1, 0, 4)
+    asked = [(sample.history, sample.instruction) for sample in (*first, *second)]
+    assert len(asked) == len(set(asked)) == 7
+    assert all(history and "会议内容：" in history[0][0] for history, _ in asked)
+    by_text = {SHARED_TASKS[name].ask_text for name in ("extractive_summary", "session_summary")}
+    assert by_text < {question for _, question in asked}
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_served_model_whose_folder_is_not_named_is_asked_the_separate_prompts(ask, transcript, tmp_path):
+    done, asked = ask(transcript, "--output", tmp_path / "x.json")
+    assert done.status == 0 and asked and not any(sample.history for sample in asked)
+    done, asked = ask(transcript, "--output", tmp_path / "x.json", "--model_path", tmp_path / "none")
+    assert done.status == 2 and "--model_path" in done.err and asked == []
+
+
+def test_a_damaged_record_of_the_prompts_is_one_sentence(ask, transcript, trained_on_shared, tmp_path):
+    (trained_on_shared / "preprocess.json").write_text('{"tokenizer": null, "layout": "both"}')
+    done, asked = ask(transcript, "--output", tmp_path / "x.json", "--model_path", trained_on_shared)
+    assert done.status == 2 and done.err.count("\n") == 1 and "已损坏" in done.err and asked == []
+
+
+def test_a_folder_is_made_again_when_the_model_is_asked_in_another_way(ask, transcript, trained_on_shared, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text(TXT, "utf-8")
+    command = [folder, "--output", tmp_path / "out", "--formats", "json", "--model_path", trained_on_shared]
+    first = ask(*command)[1]
+    assert len(first) == 7 and all(sample.history for sample in first)
+    assert len(ask(*command)[1]) == 0
+    (trained_on_shared / "preprocess.json").unlink()
+    again = ask(*command)[1]
+    assert len(again) == 7 and not any(sample.history for sample in again)
+
+
+def test_scores_are_those_of_the_models_own_prompts(ask, sample_corpus, trained_on_shared, tmp_path):
+    done, asked = ask(
+        sample_corpus / "dev.csv",
+        "--score",
+        "--output",
+        tmp_path / "scores.json",
+        "--model_path",
+        trained_on_shared,
+        stop_after=9999,
+    )
+    assert done.status == 0, done.err
+    assert len(asked) > 50 and all(sample.history for sample in asked)
+    found = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    assert found["settings"]["prompts"] == {
+        "layout": "shared", "max_input_tokens": 2400, "es_target": "text", "estimated": True,
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------ the whole way, with a tiny model
+
+
+@pytest.mark.slow
+def test_from_data_of_the_shared_layout_through_training_and_merging_to_minutes(
+    run, project, sample_corpus, tmp_path, monkeypatch
+):
+    """Each model of the way, a checkpoint too, is asked what the data ask; data of the other layout are warned of."""
+    import torch
+
+    from mug.generation.transformers_engine import TransformersEngine
+
+    torch.set_num_threads(1)
+    data, output, merged = tmp_path / "data", tmp_path / "lora", tmp_path / "merged"
+    inputs = ["--train_input", sample_corpus / "train.csv", "--dev_input", sample_corpus / "dev.csv"]
+    project.script(
+        "preprocess_data.py", "--layout", "shared", "--task", "all", *inputs, "--output_dir", data, "--tokenizer",
+        project.model,
+    )  # fmt: skip
+    keys = [f"model_name_or_path={project.model}", f"dataset_dir={data}", f"output_dir={output}", "cutoff_len=4096"]
+    short = ["max_samples=16", "save_steps=1", "eval_strategy=no", "load_best_model_at_end=false", "logging_steps=1"]
+    fast = ["mug_speed=true", "mug_tree=true"]
+    project.script("train.py", "configs/train_smoke.yaml", *keys, *short, *fast)
+    paths = [f"model_name_or_path={project.model}", f"adapter_name_or_path={output}", f"export_dir={merged}"]
+    project.script("export_model.py", "configs/merge.yaml", *paths)
+    assert (output / "preprocess.json").read_bytes() == (data / "preprocess.json").read_bytes()
+    assert (merged / "preprocess.json").read_bytes() == (data / "preprocess.json").read_bytes()
+    assert "`shared`" in (output / "README.md").read_text("utf-8")
+
+    calls = []
+    generate = TransformersEngine.generate
+
+    def seen(self, samples):
+        calls.append(list(samples))
+        yield from generate(self, samples)
+
+    monkeypatch.setattr(TransformersEngine, "generate", seen)
+    written = {
+        (tuple(map(tuple, row["history"])), row["instruction"])
+        for row in json.loads((data / "dev_alpaca.json").read_text("utf-8"))
+    }
+    key = json.loads((data / "dev_alpaca.json").read_text("utf-8"))[0]["id"].split("/")[0]
+    checkpoint = max(output.glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    for model in (output, checkpoint, merged):
+        calls.clear()
+        done = run(
+            summarize_meeting, sample_corpus / "dev.csv", "--meeting", key, "--model_path", model, "--output",
+            tmp_path / "x.json", "--max_new_tokens", 4,
+        )  # fmt: skip
+        assert done.status == 0, done.err
+        assert len(calls) == 3
+        assert {(sample.history, sample.instruction) for sample in calls[0]} <= written
+        assert all(sample.history for call in calls for sample in call)
+        assert minutes_of(json.loads((tmp_path / "x.json").read_text("utf-8"))).engine == model.name
+    evaluation = ["--model_path", checkpoint, "--num_samples", 2, "--max_new_tokens", 2, "--lang", "en"]
+    for folder, warned in ((data, False), (project.data, True)):
+        to = tmp_path / f"{folder.parent.name}_{warned}.json"
+        done = run(evaluate, *evaluation, "--data_path", folder / "dev_alpaca.json", "--output_path", to)
+        assert done.status == 0, done.err
+        assert ("was trained with shared" in done.err) == warned

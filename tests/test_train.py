@@ -211,6 +211,11 @@ class TestTraining:
         assert "训练集 40 个样本" in said and "训练已结束：第 5/5 步" in said and "下一步：" in said
         assert "mug model card" in (output / "README.md").read_text("utf-8")
 
+    def test_how_the_data_were_made_goes_along(self, project: Project, finished: tuple[Path, str]) -> None:
+        output, _ = finished
+        assert (output / "preprocess.json").read_bytes() == (project.data / "preprocess.json").read_bytes()
+        assert "layout of the prompts：`separate`" in (output / "README.md").read_text("utf-8")
+
     def test_what_was_handed_over_is_stock(self, finished: tuple[Path, str]) -> None:
         output, _ = finished
         saved = yaml.safe_load((output / SAVED_SETTINGS).read_text("utf-8"))

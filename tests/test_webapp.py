@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from argparse import Namespace
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from starlette.responses import HTMLResponse, PlainTextResponse
@@ -421,7 +422,7 @@ class Slow:
 
 
 def shared(engine):
-    found = running.SharedEngine(Namespace(model_path="models/tuned"), "transformers")
+    found = running.SharedEngine(Namespace(model_path=Path("models/tuned")), "transformers")
     found._engine = engine
     return found
 
@@ -441,12 +442,41 @@ def test_an_engine_is_loaded_once_for_all(recording, monkeypatch):
         return BaselineEngine(), {"smoke": True}
 
     monkeypatch.setattr("mug.generation.engines.load", load)
-    engine = running.SharedEngine(Namespace(model_path="models/tuned", backend="transformers"), "transformers")
+    engine = running.SharedEngine(Namespace(model_path=Path("models/tuned"), backend="transformers"), "transformers")
     assert not engine.loaded and loads == []
     for _ in range(2):
         *_, made = running.work(engine, recording, "", threading.Event())
         assert running.SMOKE in made.notes
     assert loads == [("transformers", "models/tuned")]
+
+
+def test_a_model_is_asked_as_it_was_trained_and_the_rules_as_ever(recording, monkeypatch, tmp_path):
+    (tmp_path / "preprocess.json").write_text('{"tokenizer": null, "layout": "shared", "max_input_tokens": 700}')
+    asked = []
+
+    class Asked(BaselineEngine):
+        def generate(self, samples):
+            asked.extend(samples)
+            yield from super().generate(samples)
+
+    monkeypatch.setattr("mug.generation.engines.load", lambda *_: (Asked(), {}))
+    for backend, layout in (("vllm", "shared"), ("api", "shared"), ("baseline", "separate")):
+        given = Namespace(model_path=tmp_path, backend=backend, api_base="http://127.0.0.1:1/v1", api_model="qwen")
+        engine = running.SharedEngine(given, backend)
+        asked.clear()
+        *_, made = running.work(engine, recording, "", threading.Event())
+        verify(made)
+        assert {bool(sample.history) for sample in asked} == {layout == "shared"}
+        assert engine.prompting.layout == layout
+    assert engine.prompting.options.max_input_tokens == 2400
+
+
+def test_a_damaged_record_of_the_prompts_is_told_before_anything_starts(run, tmp_path):
+    (tmp_path / "preprocess.json").write_text("{")
+    done = run(webapp, "--backend", "api", "--api_base", "http://127.0.0.1:1/v1", "--model_path", tmp_path)
+    assert done.status == 2 and done.err.count("\n") == 1 and "已损坏" in done.err
+    done = run(webapp, "--backend", "api", "--api_base", "http://127.0.0.1:1/v1", "--model_path", tmp_path / "none")
+    assert done.status == 2 and "--model_path" in done.err
 
 
 def test_two_visitors_wait_for_each_other_at_one_model(recording):

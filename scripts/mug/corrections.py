@@ -4,11 +4,12 @@ One JSON line an edit, with as much of the transcript as its prompt shows. Of a 
 
     {"version": 1, "time": "2025-03-07T14:30:05+08:00", "task": "title_generation", "engine": "baseline",
      "meeting": "T1", "digest": "5b1c…", "start": 1, "end": 3, "before": "湿地公园", "after": "定春游地点",
-     "sentences": [["甲", "先定春游地点。"], ["乙", "去湿地公园吧。"], ["甲", "同意。"]]}
+     "sentences": [["甲", "先定春游地点。"], ["乙", "去湿地公园吧。"], ["甲", "同意。"]], "paragraph_ends": [3]}
 
 Of an action item that was deleted, added or reworded: ``start`` to ``end`` is the window of the prompt that shows it,
-``before`` and ``after`` are the places of all action items in that window, counted in the meeting from 1. Of several
-edits of one chapter or window the last line counts: it says how things stood when the person was done with them.
+``before`` and ``after`` are the places of all action items in that window, counted in the meeting from 1. So are
+``paragraph_ends``, which older lines lack. Of several edits of one chapter or window the last line counts: it says how
+things stood when the person was done with them.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from mug.corpus import clean_text
 from mug.errors import InputError, Message
 from mug.meeting import Candidate, Meeting, Sentence, Topic
 from mug.minutes.model import Chapter, Minutes
-from mug.tasks.action_item_detection import ActionItemDetection
-from mug.tasks.base import Options, Sample
-from mug.tasks.title_generation import TitleGeneration
+from mug.prompting import Prompting
+from mug.tasks import LAYOUTS
+from mug.tasks.base import Sample
 
 VERSION = 1
-TASKS = (TitleGeneration.name, ActionItemDetection.name)
+TITLE, ACTIONS = TASKS = ("title_generation", "action_item_detection")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Correction:
     """One edit: what stood there before and after it, and the sentences ``start`` to ``end`` that its prompt shows.
 
     ``before`` and ``after`` are a title for title_generation, and places for action_item_detection. ``digest`` tells
-    apart meetings that are called alike.
+    apart meetings that are called alike. ``paragraph_ends`` are the places of those among the sentences.
     """
 
     task: str
@@ -52,26 +53,30 @@ class Correction:
     before: str | tuple[int, ...]
     after: str | tuple[int, ...]
     sentences: tuple[tuple[str, str], ...]
+    paragraph_ends: tuple[int, ...] = ()
     time: str = ""
 
 
 # ------------------------------------------------------------------------------------------------------ taking note
 
 
-def of_title(before: Minutes, chapter: Chapter, title: str, meeting: str) -> Correction:
-    """Return the edit that gives a chapter of ``before`` another title."""
-    return _correction(TitleGeneration.name, before, meeting, chapter.start, chapter.end, chapter.title, title)
+def of_title(before: Minutes, chapter: Chapter, title: str, meeting: Meeting) -> Correction:
+    """Return the edit that gives a chapter of ``before``, the minutes of ``meeting``, another title."""
+    return _correction(TITLE, before, meeting, chapter.start, chapter.end, chapter.title, title)
 
 
-def of_action(before: Minutes, after: Minutes, place: int, meeting: str) -> list[Correction]:
+def of_action(
+    before: Minutes, after: Minutes, place: int, meeting: Meeting, prompting: Prompting | None = None
+) -> list[Correction]:
     """Return the edit of the action item at ``place``, once for each window of the prompts that shows it."""
-    whole = Meeting(meeting, before.sentences)
+    prompting = prompting or Prompting()
+    bare = Meeting(meeting.key, before.sentences, paragraph_ends=meeting.paragraph_ends)
     found = []
-    for sample in ActionItemDetection().samples(whole, "test"):
+    for sample in LAYOUTS[prompting.layout][ACTIONS](prompting.options).samples(bare, "test"):
         if isinstance(sample, Sample) and place in sample.places:
             start, end = sample.places[0], sample.places[-1]
             stood, stands = _actions(before, start, end), _actions(after, start, end)
-            found.append(_correction(ActionItemDetection.name, before, meeting, start, end, stood, stands))
+            found.append(_correction(ACTIONS, before, meeting, start, end, stood, stands))
     return found
 
 
@@ -82,7 +87,7 @@ def _actions(minutes: Minutes, start: int, end: int) -> tuple[int, ...]:
 def _correction(
     task: str,
     minutes: Minutes,
-    meeting: str,
+    meeting: Meeting,
     start: int,
     end: int,
     before: str | tuple[int, ...],
@@ -92,7 +97,9 @@ def _correction(
     for sentence in minutes.sentences:
         digest.update(f"{sentence.speaker}\0{sentence.text}\n".encode("utf-8", "surrogatepass"))
     shown = tuple((sentence.speaker, sentence.text) for sentence in minutes.sentences[start - 1 : end])
-    return Correction(task, minutes.engine, meeting, digest.hexdigest()[:16], start, end, before, after, shown)
+    ends = tuple(place for place in meeting.paragraph_ends if start <= place <= end)
+    name = digest.hexdigest()[:16]
+    return Correction(task, minutes.engine, meeting.key, name, start, end, before, after, shown, ends)
 
 
 def record(folder: Path, corrections: Sequence[Correction]) -> Path:
@@ -137,6 +144,7 @@ def _json_of(one: Correction, now: datetime) -> dict[str, Any]:
         "before": one.before,
         "after": one.after,
         "sentences": one.sentences,
+        "paragraph_ends": one.paragraph_ends,
     }
 
 
@@ -191,16 +199,21 @@ def _parse(line: bytes) -> Correction:
     if not 1 <= start <= end or len(sentences) != end - start + 1:
         raise ValueError(f"{len(sentences)} sentences from {start} to {end}")
     stood, stands = (_state(task, value[name], start, end) for name in ("before", "after"))
-    if not stands and task == TitleGeneration.name:
+    if not stands and task == TITLE:
         raise ValueError("blank title")
     texts = (clean_text(_kind(value[name], str)) for name in ("engine", "meeting", "digest", "time"))
     engine, meeting, digest, time = texts
-    return Correction(task, engine, meeting, digest, start, end, stood, stands, sentences, time)
+    ends = _places(value.get("paragraph_ends", []), start, end)
+    return Correction(task, engine, meeting, digest, start, end, stood, stands, sentences, ends, time)
 
 
 def _state(task: str, value: Any, start: int, end: int) -> str | tuple[int, ...]:
-    if task == TitleGeneration.name:
+    if task == TITLE:
         return " ".join(clean_text(_kind(value, str)).split())
+    return _places(value, start, end)
+
+
+def _places(value: Any, start: int, end: int) -> tuple[int, ...]:
     places = tuple(sorted({_kind(place, int) for place in _kind(value, list)}))
     if places and not start <= places[0] <= places[-1] <= end:
         raise ValueError(f"places outside {start} to {end}")
@@ -224,31 +237,28 @@ def settled(corrections: Iterator[Correction]) -> list[Correction]:
     return list(last.values())
 
 
-def samples(correction: Correction, options: Options) -> list[Sample]:
+def samples(correction: Correction, prompting: Prompting) -> list[Sample]:
     """Return what an edit teaches: the prompts of its task, with what the person left standing as their targets.
 
     A chapter over the token budget gives several prompts with one title, as in training. A window without action
-    items is kept whatever ``options.negative_ratio`` says: a person looked at it.
+    items is kept whatever ``negative_ratio`` says: a person looked at it.
 
     Raises:
-        InputError: ``options.max_input_tokens`` leaves no room beside the instruction.
+        InputError: ``max_input_tokens`` leaves no room beside the instruction.
     """
-    count = len(correction.sentences)
+    count, before = len(correction.sentences), correction.start - 1
+    labels: dict[str, Any]
+    if isinstance(correction.after, str):
+        labels = {"topics": (Topic(1, count, (Candidate(title=correction.after),)),)}
+    else:
+        labels = {"action_ids": tuple(place - before for place in correction.after)}
     meeting = Meeting(
         # Windows of one meeting are meetings of their own here, and ids must differ.
         key=f"{correction.meeting}@{correction.digest[:6]}-{correction.start}",
         sentences=tuple(Sentence(speaker, text) for speaker, text in correction.sentences),
-        paragraph_ends=(count,),
+        paragraph_ends=tuple(sorted({count, *(place - before for place in correction.paragraph_ends)})),
+        **labels,
     )
+    task = LAYOUTS[prompting.layout][correction.task](prompting.options)
     # "dev" is the split that keeps every window; with one candidate its targets are those of "train".
-    if isinstance(correction.after, str):
-        topic = Topic(1, count, (Candidate(title=correction.after),))
-        made = list(TitleGeneration(options).samples(_with(meeting, topics=(topic,)), "dev"))
-    else:
-        places = tuple(place - correction.start + 1 for place in correction.after)
-        made = list(ActionItemDetection(options).samples(_with(meeting, action_ids=places), "dev"))
-    return [sample for sample in made if isinstance(sample, Sample)]
-
-
-def _with(meeting: Meeting, **labels: Any) -> Meeting:
-    return Meeting(meeting.key, meeting.sentences, paragraph_ends=meeting.paragraph_ends, **labels)
+    return [sample for sample in task.samples(meeting, "dev") if isinstance(sample, Sample)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from mug import conversations, tokens
+from mug import conversations, prompting
 from mug.errors import InputError
 from mug.generation.base import Completion
 from mug.meeting import Meeting
@@ -58,21 +57,12 @@ class Scored:
 
 
 def options_of(data_path: Path) -> Options:
-    """Return the options that preprocess_data.py wrote beside the data, or the defaults."""
-    path = data_path.parent / "preprocess.json"
-    if not path.exists():
-        return Options()
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-        folder = saved.pop("tokenizer")
-        for known_by_the_rows in ("layout", "needs_tree"):
-            saved.pop(known_by_the_rows, None)
-        return Options(count=tokens.tokenizer_counter(folder) if folder else tokens.estimate, **saved)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} 已损坏（{error}）；请重新运行 scripts/preprocess_data.py。",
-            f"{path} is damaged ({error}); run scripts/preprocess_data.py again.",
-        ) from None
+    """Return the options that preprocess_data.py wrote beside the data, or the defaults.
+
+    Raises:
+        InputError: what it wrote is damaged.
+    """
+    return prompting.of_data(data_path.parent).options
 
 
 def items(rows: Sequence[Mapping[str, Any]], options: Options) -> list[Item]:

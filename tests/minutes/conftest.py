@@ -11,12 +11,12 @@ from mug.generation.base import Completion
 from mug.meeting import Meeting, Sentence
 from mug.minutes.model import Minutes
 from mug.minutes.pipeline import make_minutes
-from mug.tasks import TASKS
+from mug.tasks import LAYOUTS
 from mug.tasks.base import Sample
 from mug.transcripts.recording import Recording
 
 TEXTS = ("先定春游地点。", "去湿地公园吧。", "同意。", "哪天去？", "下周五。", "我来订大巴，周三之前把报价发群里。")
-TASK_OF = {task.instruction: name for name, task in TASKS.items()}
+TASK_OF = {task.instruction: name for layout in LAYOUTS.values() for name, task in layout.items()}
 
 
 class Scripted:

@@ -11,6 +11,7 @@ from mug.generation.baseline import BaselineEngine
 from mug.meeting import Candidate, Meeting, Sentence, Topic
 from mug.minutes.pipeline import Predicted, predict
 from mug.minutes.scoring import align, end_to_end, submission
+from mug.prompting import Prompting
 
 
 def test_perfect_answers_score_1(meeting_of, case):
@@ -87,3 +88,19 @@ def test_the_sample_corpus(sample_corpus):
     assert list(found["submissions"]["action_item_detection"]["S004"]["action_ids"]) == [
         {"id": place} for place in predict(gold[0], BaselineEngine()).meeting.action_ids
     ]
+
+
+def test_a_model_of_the_shared_layout_is_scored_on_its_own_prompts(sample_corpus):
+    """The rules read a topic's sentences out of either layout's prompt, so they say the same of gold topics."""
+    gold = read_gold(sample_corpus / "dev.csv")
+    apart, together = (end_to_end(gold, BaselineEngine(), Prompting(layout)) for layout in ("separate", "shared"))
+    assert together["gold_topics"]["extractive_summarization"] == apart["gold_topics"]["extractive_summarization"]
+    asked = []
+
+    class Asked(BaselineEngine):
+        def generate(self, samples):
+            asked.extend(samples)
+            yield from super().generate(samples)
+
+    assert end_to_end(gold, Asked(), Prompting("shared")) == together
+    assert all(sample.history for sample in asked)

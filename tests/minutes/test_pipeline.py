@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
 
+import preprocess_data
 from minutes.conftest import TASK_OF, Scripted
+from mug import evaluation
+from mug.alpaca import read_alpaca
 from mug.corpus import Report, read_meetings
 from mug.errors import Message
 from mug.generation.baseline import BaselineEngine
@@ -14,6 +19,10 @@ from mug.meeting import Candidate, Meeting, Sentence, Topic
 from mug.minutes.checks import verify
 from mug.minutes.model import ActionItem, Chapter, Participant, Quote
 from mug.minutes.pipeline import make_minutes, participants_of, predict
+from mug.minutes.remembering import RememberingEngine
+from mug.prompting import Prompting, carry, of_model
+from mug.tasks import LAYOUTS
+from mug.tasks.base import Options
 from mug.transcripts.recording import Recording
 
 
@@ -160,3 +169,114 @@ def test_the_real_meetings_go_through(shared):
         found[recording.meeting.key] = made
     assert {key: len(made.sentences) for key, made in found.items()} == {"M0115": 1181, "M0112": 976, "M4028": 936}
     assert [item.evidence.place for item in found["M0115"].action_items] == [715]
+
+
+# ----------------------------------------------------------------------------------------------- the layout ``shared``
+
+
+class Asked(BaselineEngine):
+    """The rules, which keep the prompts of each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def generate(self, samples):
+        self.calls.append(list(samples))
+        yield from super().generate(samples)
+
+
+ASKED_BY = TASK_OF | {layout["extractive_summary"].ask_text: "extractive_summary" for layout in LAYOUTS.values()}
+
+
+def prompts(samples):
+    return Counter((one.history, one.instruction, one.input) for one in samples)
+
+
+@pytest.fixture
+def prepared(run, tmp_path, monkeypatch):
+    """Preprocess a corpus; return its meetings, its dev prompts by task, and how a model of these data is asked."""
+    monkeypatch.setattr(preprocess_data, "ROOT", tmp_path)
+
+    def make(source, *options):
+        data = ["--task", "all", "--dev_input", source, "--output_dir", tmp_path / "data"]
+        assert run(preprocess_data, *data, *options).status == 0
+        rows: dict[str, Counter] = {}
+        for item in evaluation.items(read_alpaca(tmp_path / "data" / "dev_alpaca.json"), Options()):
+            rows.setdefault(item.task.name, Counter()).update(prompts([item.sample]))
+        (tmp_path / "model").mkdir()
+        carry(tmp_path / "data", tmp_path / "model")
+        return list(read_meetings(source, Report())), rows, of_model(tmp_path / "model")
+
+    return make
+
+
+@pytest.mark.parametrize("layout", ["shared", "separate"])
+@pytest.mark.parametrize(
+    "options",
+    [["--estimate_tokens"], ["--estimate_tokens", "--max_input_tokens", 500, "--es_target", "text"], ["--tokenizer"]],
+)
+def test_a_model_is_asked_about_a_meeting_what_the_data_of_its_training_ask(
+    prepared, shared, sample_corpus, layout, options
+):
+    if options == ["--tokenizer"]:
+        source, options = shared / "data" / "real_dev3.csv", ["--tokenizer", shared / "qwen_tokenizer"]
+    else:
+        source = sample_corpus / "dev.csv"
+    meetings, rows, prompting = prepared(source, "--layout", layout, *options)
+    assert prompting.layout == layout
+    asked: dict[str, Counter] = {}
+    for meeting in meetings:
+        whole, given = Asked(), Asked()
+        predict(meeting, whole, prompting)
+        predict(meeting, given, prompting, topics=meeting.topics)
+        for sample in (*whole.calls[0], *given.calls[0]):
+            asked.setdefault(ASKED_BY[sample.instruction], Counter()).update(prompts([sample]))
+    assert asked == {name: found for name, found in rows.items() if name != "session_summary"}
+
+
+def test_questions_about_one_transcript_follow_each_other_in_one_call(shared):
+    for meeting in read_meetings(shared / "data" / "real_dev3.csv", Report()):
+        engine = Asked()
+        make_minutes(Recording(meeting, "corpus"), engine, engine_name="x", prompting=Prompting("shared"))
+        first, second, third = engine.calls
+        for call, together in ((first, 3), (second, 2)):
+            turns = [list(group) for _, group in groupby(call, key=lambda sample: sample.history)]
+            assert len(turns) == len({sample.history for sample in call}) > 3
+            assert {len(group) for group in turns} == {together}
+            assert all(len({sample.instruction for sample in group}) == together for group in turns)
+        assert [sample.places[0] for sample in first[::3]] == sorted(sample.places[0] for sample in first[::3])
+        assert {ASKED_BY[sample.instruction] for sample in third} == {"session_summary", "title_generation"}
+        assert all(sample.history for call in engine.calls for sample in call)
+
+
+def test_minutes_of_the_shared_layout_hold_what_the_engine_chose(recording):
+    """Boundaries are named by sentences, and the rest as apart."""
+    script = Scripted(
+        topic_segmentation=["3"],
+        keyphrase_extraction=["春游、ＡＩ、湿地公园"],
+        action_item_detection=["6"],
+        title_generation=["定春游地点", "定春游时间", "春游安排"],
+        extractive_summary=["1, 2", "2"],
+        session_summary=["2, 3"],
+    )
+    made = make_minutes(recording, script, engine_name="一个模型", prompting=Prompting("shared"), source="春游.vtt")
+    assert [(c.start, c.end, c.title, [q.place for q in c.key_sentences]) for c in made.chapters] == [
+        (1, 3, "定春游地点", [1, 2]),
+        (4, 6, "定春游时间", [5]),
+    ]
+    assert ([q.place for q in made.summary], made.title) == ([2, 5], "春游安排")
+    assert [item.evidence.place for item in made.action_items] == [6]
+    assert [len(call) for call in script.calls] == [3, 4, 2]
+
+
+def test_an_answer_kept_in_one_layout_is_not_taken_for_the_other(recording, tmp_path):
+    for layout, asked in (("shared", 3), ("separate", 3), ("shared", 0), ("separate", 0)):
+        engine = Asked()
+        make_minutes(
+            recording,
+            RememberingEngine(engine, tmp_path / "answers.jsonl"),
+            engine_name="x",
+            prompting=Prompting(layout),
+        )
+        assert len(engine.calls) == asked

@@ -91,6 +91,17 @@ def test_it_says_data_losses_settings_and_how_to_load(output: Path) -> None:
     assert "还没有评测" in text
 
 
+def test_it_says_the_layout_of_the_prompts_where_the_data_did(output: Path) -> None:
+    assert "布局" not in write_card(output).read_text("utf-8")
+    saved = {"tokenizer": "/home/lihua/models/Qwen2.5-7B", "layout": "shared", "needs_tree": True}
+    (output / "preprocess.json").write_text(json.dumps(saved))
+    text = write_card(output).read_text("utf-8")
+    assert text.count("- 提示的布局 / layout of the prompts：`shared`") == 1 and "lihua" not in text
+    (output / "preprocess.json").write_text("{")
+    with pytest.raises(InputError, match="已损坏"):
+        write_card(output)
+
+
 def test_nothing_of_this_machine_is_in_it(output: Path, tmp_path: Path) -> None:
     text = write_card(output, results_of(output, tmp_path / "scores.json")).read_text("utf-8")
     for secret in (str(tmp_path), "lihua", "planted", str(ROOT), str(Path.home())):

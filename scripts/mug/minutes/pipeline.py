@@ -5,12 +5,13 @@
     round 3    session_summary, and title_generation for the meeting's title      the key sentences of round 2
 
 What does not wait for an answer is asked in one round, so that an engine fills its batches. Prompts are those of
-`mug.tasks` with the split ``test``, the same as in training; nothing of a meeting's labels is shown to the engine.
+`mug.tasks` with the split ``test``, in the layout that the model was trained with; nothing of a meeting's labels is
+shown to the engine.
 
-A topic's two prompts are asked one after the other, but they have only the system prompt and the first words of the
-instruction in common, 30 tokens of Qwen's: the instructions stand before the transcript and differ. So vLLM's prefix
-cache saves the 47 to 82 tokens before the transcript, 4 to 8 % of a prompt of 1,100 tokens, and no more. Prompts with
-the transcript first would share all of it, and would be others than the model was trained on.
+In the layout ``shared`` all questions about one topic, or about one window, follow each other in one round, so that an
+engine reads their transcript once. In the layout ``separate`` a topic's two prompts have only the system prompt and
+the first words of the instruction in common, 30 tokens of Qwen's: the instructions stand before the transcript and
+differ. So vLLM's prefix cache saves the 47 to 82 tokens before the transcript, 4 to 8 % of a prompt of 1,100 tokens.
 """
 
 from __future__ import annotations
@@ -27,13 +28,9 @@ from mug.meeting import Candidate, Meeting, Sentence, Topic
 from mug.minutes import owners
 from mug.minutes.checks import is_said, spoken, verify
 from mug.minutes.model import ActionItem, Chapter, Minutes, Participant, Quote
-from mug.tasks.action_item_detection import ActionItemDetection
-from mug.tasks.base import Answer, Options, Sample, Task
-from mug.tasks.extractive_summary import ExtractiveSummary
-from mug.tasks.keyphrase_extraction import KeyphraseExtraction
-from mug.tasks.session_summary import SessionSummary
-from mug.tasks.title_generation import TitleGeneration
-from mug.tasks.topic_segmentation import TopicSegmentation
+from mug.prompting import Prompting
+from mug.tasks import LAYOUTS
+from mug.tasks.base import Answer, Sample, Task
 from mug.transcripts.recording import Recording
 
 VERSION = 1
@@ -94,7 +91,7 @@ def make_minutes(
     engine: Engine,
     *,
     engine_name: str,
-    options: Options | None = None,
+    prompting: Prompting | None = None,
     source: str = "",
     progress: Progress | None = None,
 ) -> Minutes:
@@ -104,14 +101,14 @@ def make_minutes(
         recording: the meeting, with title and date where its file has them.
         engine: what answers the prompts.
         engine_name: what the minutes call it: a model's folder, or ``baseline``.
-        options: how the meeting becomes prompts; the defaults are those of preprocess_data.py.
+        prompting: how the meeting becomes prompts; the defaults are those of preprocess_data.py.
         source: the file's name, as the minutes show it.
         progress: told how far each stage is.
 
     Raises:
         InputError: the meeting has no sentences, or the engine can't be asked.
     """
-    predicted = predict(recording.meeting, engine, options, progress)
+    predicted = predict(recording.meeting, engine, prompting, progress)
     meeting = predicted.meeting
     sentences = meeting.sentences
     said = spoken(sentences)
@@ -153,7 +150,7 @@ def make_minutes(
 def predict(
     meeting: Meeting,
     engine: Engine,
-    options: Options | None = None,
+    prompting: Prompting | None = None,
     progress: Progress | None = None,
     *,
     topics: Sequence[Topic] | None = None,
@@ -164,24 +161,26 @@ def predict(
     keyphrases nor action items are asked for: so the loss by predicted topics can be measured.
     """
     bare = replace(meeting, topics=(), action_ids=None, candidates=())
-    run = _Run(engine, options or Options(), progress)
+    prompting = prompting or Prompting()
+    tasks = {name: task(prompting.options) for name, task in LAYOUTS[prompting.layout].items()}
+    run = _Run(engine, progress)
     first: Rows = {}
     if topics is None:
-        asked = (TopicSegmentation, KeyphraseExtraction, ActionItemDetection)
-        first = run.ask("topics", [(task(run.options), bare) for task in asked])
+        asked = ("topic_segmentation", "keyphrase_extraction", "action_item_detection")
+        first = run.ask("topics", [(tasks[name], bare) for name in asked])
         ends = [topic["id"] for topic in first["topic_segmentation"]["topic_segment_ids"]]
     else:
         ends = [topic.end for topic in topics]
     starts = [1, *(end + 1 for end in ends[:-1])]
     bare = replace(bare, topics=tuple(map(Topic, starts, ends)))
-    second = run.ask("titles", [(task(run.options), bare) for task in (TitleGeneration, ExtractiveSummary)])
+    second = run.ask("titles", [(tasks[name], bare) for name in ("title_generation", "extractive_summary")])
     titles = {row["id"]: row["title"] for row in second["title_generation"]["topic_segment_ids"]}
     chosen = {
         row["id"]: tuple(map(int, row["key_sentence"])) for row in second["extractive_summary"]["topic_segment_ids"]
     }
     labelled = [replace(t, candidates=(Candidate(_line(titles[t.end]), chosen[t.end]),)) for t in bare.topics]
     told = replace(bare, topics=tuple(labelled))
-    third = run.ask("summary", [(SessionSummary(run.options), told), (TitleGeneration(run.options), _gist(told))])
+    third = run.ask("summary", [(tasks["session_summary"], told), (tasks["title_generation"], _gist(told))])
     (whole,) = third["title_generation"]["topic_segment_ids"]
     summary = Candidate(
         key_sentences=tuple(map(int, third["session_summary"]["key_sentence"])),
@@ -195,20 +194,21 @@ def predict(
 class _Run:
     """An engine, and what its answers needed so far."""
 
-    def __init__(self, engine: Engine, options: Options, progress: Progress | None) -> None:
-        self.engine, self.options, self.progress = engine, options, progress
+    def __init__(self, engine: Engine, progress: Progress | None) -> None:
+        self.engine, self.progress = engine, progress
         self.repairs: Counter[str] = Counter()
         self.cut = 0
 
     def ask(self, stage: str, asked: Asked) -> Rows:
-        """Ask the samples of all tasks at once, those of one topic side by side; return the submission rows."""
+        """Ask the samples of all tasks at once, those of one topic or transcript side by side; return the rows."""
         samples = [
             (task, sample)
             for task, meeting in asked
             for sample in task.samples(meeting, "test")
             if isinstance(sample, Sample)
         ]
-        samples.sort(key=lambda pair: pair[1].topic)  # stable: windows stay in order
+        turns = {history: place for place, history in enumerate(dict.fromkeys(one.history for _, one in samples))}
+        samples.sort(key=lambda pair: (pair[1].topic, turns[pair[1].history]))  # stable: windows stay in order
         given: dict[int, Answer] = {}
         self._tell(stage, 0, len(samples))
         for index, completion in self.engine.generate([sample for _, sample in samples]):

@@ -18,7 +18,7 @@ from mug.errors import InputError
 from mug.generation.base import Engine
 from mug.meeting import Meeting, Topic
 from mug.minutes.pipeline import Predicted, predict
-from mug.tasks.base import Options
+from mug.prompting import Prompting
 
 ALIGNED = ("topic_title_generation", "extractive_summarization")
 """Tracks whose end-to-end figures rest on the alignment of topics."""
@@ -27,7 +27,7 @@ ALIGNED = ("topic_title_generation", "extractive_summarization")
 def end_to_end(
     gold: Sequence[Meeting],
     engine: Engine,
-    options: Options | None = None,
+    prompting: Prompting | None = None,
     progress: Callable[[int, str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Score an engine's minutes of gold meetings.
@@ -35,7 +35,7 @@ def end_to_end(
     Args:
         gold: labelled meetings.
         engine: what answers the prompts.
-        options: how meetings become prompts.
+        prompting: how meetings become prompts.
         progress: told the meeting's index and what `mug.minutes.pipeline.Progress` is told.
 
     Returns:
@@ -63,12 +63,12 @@ def end_to_end(
             if progress:
                 progress(index, stage, done, total)
 
-        predicted = predict(meeting, engine, options, tell)
+        predicted = predict(meeting, engine, prompting, tell)
         predicted_topics += len(predicted.meeting.topics)
         overlaps += map(_likeness, meeting.topics, align(meeting, predicted.meeting))
         for track, row in submission(meeting, predicted).items():
             rows[track][meeting.key] = row
-        told = predict(meeting, engine, options, tell, topics=meeting.topics)
+        told = predict(meeting, engine, prompting, tell, topics=meeting.topics)
         for track in ALIGNED:
             given[track][meeting.key] = submission(meeting, told)[track]
     return {

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from mug import prompting
 from mug.errors import InputError
 from mug.files import write_text
 from mug.generation.adapters import ADAPTER_CONFIG
@@ -64,7 +65,8 @@ def write_card(output: Path, results: Path | None = None) -> Path:
         results: the JSON that evaluate.py wrote; without it, one in `near` that names this adapter.
 
     Raises:
-        InputError: there is no adapter, or ``results`` can't be read or is of another model.
+        InputError: there is no adapter, its record of the prompts is damaged, or ``results`` can't be read or is of
+            another model.
         OSError: the folder can't be written.
     """
     card = output / CARD
@@ -80,7 +82,7 @@ def render(output: Path, results: Mapping[str, Any] | None) -> str:
     """Return the card's Markdown.
 
     Raises:
-        InputError: there is no adapter.
+        InputError: there is no adapter, or its record of the prompts is damaged.
     """
     adapter = _read(output / ADAPTER_CONFIG)
     if not adapter:
@@ -105,7 +107,7 @@ def render(output: Path, results: Mapping[str, Any] | None) -> str:
         "*A LoRA adapter for understanding Chinese meetings, tuned by LLaMA-Factory. Figures and commands below "
         "need no "
         "translation.*\n",
-        _data(datasets, of_corpus, base),
+        _data(datasets, of_corpus, base, prompting.layout_of(output)),
         _figures(output, results),
         _training(settings, adapter),
         _loading(output, called, adapter, str(settings.get("template") or "qwen")),
@@ -129,11 +131,13 @@ def _front_matter(base: Base | None, called: str, of_corpus: bool) -> str:
     return "---\n" + yaml.safe_dump(matter, allow_unicode=True, sort_keys=False) + "---\n"
 
 
-def _data(datasets: list[str], of_corpus: bool, base: Base | None) -> str:
+def _data(datasets: list[str], of_corpus: bool, base: Base | None, layout: str | None) -> str:
     lines = [
         "## 数据与许可 / Data and licence\n",
         f"- 数据集 / datasets：{', '.join(f'`{name}`' for name in datasets) or '—'}",
     ]
+    if layout:
+        lines.append(f"- 提示的布局 / layout of the prompts：`{layout}`（`preprocess_data.py --layout`）")
     if of_corpus:
         lines.append(
             f"- 语料 / corpus：AliMeeting4MUG（ModelScope `{CORPUS}`），CC BY 4.0，使用时请署名 / attribution "

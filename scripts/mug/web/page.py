@@ -18,7 +18,9 @@ import gradio as gr
 
 from mug import corrections
 from mug.errors import InputError, Message
+from mug.meeting import Meeting
 from mug.minutes.model import Minutes
+from mug.prompting import Prompting
 from mug.transcripts.reading import read_text, read_transcript
 from mug.transcripts.recording import Recording
 from mug.web import editing, view
@@ -288,7 +290,7 @@ class _Page:
                     yield {self.progress: now}
                 before = now
             elif isinstance(news, Minutes):
-                session.recording, session.minutes = recording, news
+                session.recording, session.minutes, session.prompting = recording, news, chosen.prompting
                 self.desk.sessions.get(session.token)  # it was used until now
                 yield hidden | {self.result: gr.update(visible=True)} | self._sides(session, lang)
                 return
@@ -404,19 +406,22 @@ class _Page:
         updates = {self.dialog: gr.update(visible=False), self.notice: ""} | self._sides(session, lang)
         if consent and after != before:
             try:
-                self._record(before, after, kind, number, session.recording.meeting.key)
+                self._record(before, after, kind, number, session.recording.meeting, session.prompting)
             except OSError as error:
                 updates[self.notice] = view.notice(text("unkept", lang, reason=error.strerror or error))
         return updates
 
-    def _record(self, before: Minutes, after: Minutes, kind: str, number: int, meeting: str) -> None:
+    def _record(
+        self, before: Minutes, after: Minutes, kind: str, number: int, meeting: Meeting, prompting: Prompting
+    ) -> None:
         if kind == "c":
             title = after.chapters[number - 1].title
             if title != before.chapters[number - 1].title:
                 edit = corrections.of_title(before, before.chapters[number - 1], title, meeting)
                 corrections.record(self.desk.corrections, [edit])
         elif kind == "a":
-            corrections.record(self.desk.corrections, corrections.of_action(before, after, number, meeting))
+            edits = corrections.of_action(before, after, number, meeting, prompting)
+            corrections.record(self.desk.corrections, edits)
 
     # ------------------------------------------------------------------------------------------------------ parts
 

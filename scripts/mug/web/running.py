@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from mug.errors import InputError, Message
@@ -17,6 +16,7 @@ from mug.generation import engines
 from mug.generation.base import Engine
 from mug.minutes.model import Minutes
 from mug.minutes.pipeline import make_minutes
+from mug.prompting import Prompting, of_engine
 from mug.transcripts.recording import Recording
 
 SMOKE = Message("微型模型只检验流程，不代表效果。", "A tiny model, which checks the wiring, not quality.")
@@ -51,8 +51,10 @@ class SharedEngine:
         if backend == "api":
             self.name = f"{args.api_model} ({urlsplit(args.api_base).hostname})"
         elif backend != "baseline":
-            self.name = Path(args.model_path).resolve().name
+            self.name = args.model_path.resolve().name
         self.lock = threading.Lock()
+        self.prompting = Prompting()
+        """How it was trained to be asked, once it is loaded."""
         self._args = args
         self._engine: Engine | None = None
         self._notes: tuple[Message, ...] = ()
@@ -66,10 +68,11 @@ class SharedEngine:
         """Return the engine and what its minutes must note; the caller holds ``lock``.
 
         Raises:
-            InputError: the model can't be loaded.
+            InputError: the model can't be loaded, or what it says of its prompts is damaged.
         """
         if self._engine is None:
             args = self._args
+            self.prompting = of_engine(self.backend, args.model_path)
             self._engine, settings = engines.load(
                 args, self.backend, "" if self.backend == "baseline" else engines.target_of(args)
             )
@@ -132,7 +135,14 @@ def _work(
                 progress("loading", 0, 0)
             loaded, notes = engine.load()
             recording = replace(recording, notes=recording.notes + notes)
-            made = make_minutes(recording, loaded, engine_name=engine.name, source=source, progress=progress)
+            made = make_minutes(
+                recording,
+                loaded,
+                engine_name=engine.name,
+                prompting=engine.prompting,
+                source=source,
+                progress=progress,
+            )
         finally:
             engine.lock.release()
         told.put(made)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mug.minutes.model import Minutes
+from mug.prompting import Prompting
 from mug.transcripts.recording import Recording
 
 IDLE = 4 * 3600.0
@@ -35,7 +36,10 @@ _PREFIX, _LOCK = "mug_web_", "lock"
 
 @dataclass
 class Session:
-    """One visitor's work. ``upload`` is the file that waits to be read or was read, ``recording`` what it held."""
+    """One visitor's work. ``upload`` is the file that waits to be read or was read, ``recording`` what it held.
+
+    ``prompting`` is how the engine of the ``minutes`` was asked.
+    """
 
     token: str
     folder: Path
@@ -43,6 +47,7 @@ class Session:
     upload: Path | None = None
     recording: Recording | None = None
     minutes: Minutes | None = None
+    prompting: Prompting = field(default_factory=Prompting)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
