@@ -261,12 +261,12 @@ def test_action_items_of_the_sample_corpus(sample_corpus):
 
 
 @pytest.mark.parametrize("text", ["我" * 5000, "我就" * 5000, "请" * 5000, "会后" * 5000, "然后就是" * 5000])
-def test_a_stuttering_sentence_takes_no_time(text):
+def test_a_stuttering_sentence_takes_no_long_time(text):
     started = time.process_time()
     is_action(text)
     weight(text)
     answer(TS, prompt(text, text))
-    assert time.process_time() - started < 1
+    assert time.process_time() - started < 10  # jieba takes a second; an expression that goes back and forth, for ever
 
 
 @pytest.mark.parametrize(

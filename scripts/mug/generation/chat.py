@@ -5,6 +5,7 @@ Prompts are made by LLaMA-Factory's own template, so they are the tokens of trai
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,22 @@ def encode(template: Template, tokenizer: PreTrainedTokenizerBase, sample: Sampl
     """Return the prompt's token ids, those before the answer in training."""
     prompt, _ = template.encode_oneturn(tokenizer, [*messages(sample), {"role": "assistant", "content": ""}])
     return prompt
+
+
+def encode_all(template: Template, tokenizer: PreTrainedTokenizerBase, samples: Sequence[Sample]) -> list[list[int]]:
+    """Return each prompt's token ids; what stands in several of them, such as their transcript, is encoded once."""
+    once = _Once(tokenizer)
+    return [encode(template, once, sample) for sample in samples]
+
+
+class _Once:
+    """A tokenizer that remembers what it has encoded."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer, self.encode = tokenizer, functools.cache(tokenizer.encode)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
 
 
 def stop_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:

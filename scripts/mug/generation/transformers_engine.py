@@ -11,16 +11,20 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, DynamicCache, GenerationConfig
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from mug.errors import InputError
-from mug.generation import chat, grouped_attention
+from mug.generation import chat, greedy, grouped_attention
 from mug.generation.base import Completion
 from mug.generation.model_folder import ModelFolder
 from mug.tasks.base import Sample
 
 READ_TOKENS = 32_768
 """Prompt tokens that are read at a time; a GPU is busy with fewer."""
+
+_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+"""Not cuDNN's, which PyTorch takes first on an H100: it builds a plan for each new shape, so at each token."""
 
 _FOUR_BITS = BitsAndBytesConfig(
     load_in_4bit=True,
@@ -93,15 +97,6 @@ class TransformersEngine:
         self.stop_ids = chat.stop_ids(self.tokenizer)
         self.max_new_tokens = max_new_tokens
         self.batch_tokens = batch_tokens or (_fitting_tokens(self.model.config) if on_gpu else 16_384)
-        # In place of the model's own, which samples (Instruct) and stops at one token only (base).
-        self.model.generation_config = GenerationConfig(
-            do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=self.stop_ids,
-            pad_token_id=self.stop_ids[-1],
-        )
         precision = f"{self.model.dtype}, {quantization_bit} bits" if quantization_bit else str(self.model.dtype)
         self.fingerprint = chat.fingerprint(self.name, folder, template, max_new_tokens, precision)
 
@@ -114,20 +109,24 @@ class TransformersEngine:
 
         Prompts with the same history go together, and what they begin with is read once.
         """
-        prompts = [self.encode(sample) for sample in samples]
+        prompts = chat.encode_all(self.template, self.tokenizer, samples)
         families: dict[Any, list[int]] = {}
         for index, sample in enumerate(samples):
             families.setdefault(sample.history or index, []).append(index)
-        order = sorted(families.values(), key=lambda family: -max(len(prompts[index]) for index in family))
+        shaped = [(greedy.shape([prompts[index] for index in family]), family) for family in families.values()]
+        # Families of as many questions together: those of a batch are padded to the widest.
+        shaped.sort(key=lambda one: (-one[0].questions, -one[0].tokens(self.max_new_tokens)))
         start = 0
-        while start < len(order):
-            cost = max(len(prompts[index]) for index in order[start]) + self.max_new_tokens
-            room, stop = max(1, self.batch_tokens // cost) - len(order[start]), start + 1
-            while stop < len(order) and len(order[stop]) <= room:
-                room -= len(order[stop])
+        while start < len(shaped):
+            stop = start + 1
+            while stop < len(shaped) and self._fits([shape for shape, _ in shaped[start : stop + 1]]):
                 stop += 1
-            yield from self._batch(order[start:stop], prompts)
+            yield from self._batch([family for _, family in shaped[start:stop]], prompts)
             start = stop
+
+    def _fits(self, shapes: Sequence[greedy.Shape]) -> bool:
+        padded = greedy.shape_of_batch(shapes)
+        return len(shapes) * padded.tokens(self.max_new_tokens) <= self.batch_tokens
 
     def _batch(self, batch: Sequence[Sequence[int]], prompts: Sequence[list[int]]) -> Iterator[tuple[int, Completion]]:
         """Answer families of prompts; halve them where the memory is full."""
@@ -150,84 +149,26 @@ class TransformersEngine:
 
     def _complete(self, families: Sequence[Sequence[list[int]]]) -> list[Completion]:
         """Return the answers to families of prompts, in order; what a family's prompts begin with is read once."""
-        trunks = [_common(family) for family in families]
-        questions = [prompt[len(trunk) :] for family, trunk in zip(families, trunks, strict=True) for prompt in family]
-        rows = [trunk for family, trunk in zip(families, trunks, strict=True) for _ in family]
-        with torch.inference_mode():
-            cache = self._read(trunks, [len(family) for family in families])
-            ids, mask = (
-                torch.cat(both, dim=1) for both in zip(self._padded(rows), self._padded(questions), strict=True)
+        with torch.inference_mode(), sdpa_kernel(_KERNELS):
+            answers = greedy.answer(
+                self.model,
+                families,
+                stop_ids=self.stop_ids,
+                max_new_tokens=self.max_new_tokens,
+                read_tokens=min(READ_TOKENS, self.batch_tokens // 2),
             )
-            output = self.model.generate(input_ids=ids, attention_mask=mask, past_key_values=cache)
-        answers = output[:, ids.shape[1] :].tolist()
         return [chat.completion(self.tokenizer, self.stop_ids, answer) for answer in answers]
-
-    def _read(self, trunks: Sequence[list[int]], copies: Sequence[int]) -> DynamicCache:
-        """Return the keys and values of trunks, each as many times as asked, padded on the left to the longest.
-
-        They are read in groups of like length and padded on the right: what stands behind a token does not change it,
-        so attention needs no mask, and its fastest kernel will do.
-        """
-        width = max(map(len, trunks))
-        firsts = [sum(copies[:number]) for number in range(len(copies))]
-        whole: torch.Tensor | None = None
-        for group in _alike(trunks, min(READ_TOKENS, self.batch_tokens // 2)):
-            longest = max(len(trunks[number]) for number in group)
-            pad = self.stop_ids[-1]
-            ids = [trunks[number] + [pad] * (longest - len(trunks[number])) for number in group]
-            found = self.model(
-                input_ids=torch.tensor(ids, device=self.model.device), use_cache=True, logits_to_keep=1
-            ).past_key_values
-            seen = torch.stack([one for layer in found.layers for one in (layer.keys, layer.values)])
-            if whole is None:  # [keys and values of all layers, rows, heads, tokens, width of a head]
-                whole = seen.new_zeros(len(seen), sum(copies), seen.shape[2], width, seen.shape[4])
-            for place, number in enumerate(group):
-                length, first = len(trunks[number]), firsts[number]
-                whole[:, first : first + copies[number], :, width - length :] = seen[:, place, None, :, :length]
-        assert whole is not None
-        cache = DynamicCache()
-        for layer in range(len(whole) // 2):
-            cache.update(whole[2 * layer], whole[2 * layer + 1], layer)
-        return cache
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return ids and mask [rows, longest], padded on the left."""
-        width = max(map(len, rows))
-        pad = self.stop_ids[-1]
-        ids = [[pad] * (width - len(row)) + list(row) for row in rows]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-        return torch.tensor(ids, device=self.model.device), torch.tensor(mask, device=self.model.device)
-
-
-def _common(prompts: Sequence[list[int]]) -> list[int]:
-    """Return what all prompts begin with, so much of it that each has something left to read."""
-    shortest = min(map(len, prompts)) - 1
-    first, last = min(prompts), max(prompts)
-    length = next((n for n in range(shortest) if first[n] != last[n]), shortest)
-    return list(first[:length])
-
-
-def _alike(rows: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
-    """Yield the rows' numbers, longest first, in groups of no more than ``most`` tokens and an eighth of padding."""
-    group: list[int] = []
-    for number in sorted(range(len(rows)), key=lambda number: -len(rows[number])):
-        longest = len(rows[group[0]]) if group else 0
-        if group and (longest * (len(group) + 1) > most or len(rows[number]) < longest * 7 // 8):
-            yield group
-            group = []
-        group.append(number)
-    yield group
 
 
 def _fitting_tokens(config: Any) -> int:
     """Return how many tokens of one batch fit into the GPU's free memory, in bf16.
 
-    A token takes its keys and values in all layers, twice while they are put together, and the activations of one
-    layer while its prompt is read, half of the batch at most at a time. For Qwen2.5-7B this makes 203 KiB.
+    A token takes its keys and values in all layers and, while its prompt is read, half of the batch at most at a time,
+    those again and the activations of one layer. For Qwen2.5-7B this makes 174 KiB.
     """
     heads = config.num_attention_heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     cached = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size
     passing = 10 * config.hidden_size + 3 * config.intermediate_size
     free, _ = torch.cuda.mem_get_info()
-    return max(2048, int(0.8 * free / (2 * (2 * cached + passing / 2))))
+    return max(2048, int(0.8 * free / (2 * (cached + (cached + passing) / 2))))

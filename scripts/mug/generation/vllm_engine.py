@@ -94,7 +94,7 @@ class VllmEngine:
         Raises:
             InputError: a prompt is too long for the model.
         """
-        prompts = [chat.encode(self.template, self.tokenizer, sample) for sample in samples]
+        prompts = chat.encode_all(self.template, self.tokenizer, samples)
         for sample, prompt in zip(samples, prompts, strict=True):
             if len(prompt) + self.max_new_tokens > self.context:
                 raise InputError(
