@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -30,32 +30,12 @@ from mug.metrics import llamafactory
 from mug.metrics.baselines import BASELINES
 from mug.report import charts
 from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES
-from mug.tasks import TASKS
-from mug.tasks.base import NONE, Answer, Sample
+from mug.report.transcripts import MARKED, TEXT, Row, answered, f1_of, known, state, transcripts
+from mug.tasks.base import NONE
 from mug.visible import visible
 
 SHOWN_SAMPLES = 20
 """So many of the worst, and of the best, samples of a task are shown."""
-
-SHOWN_MEETINGS = 20
-"""So many transcripts are shown, worst first: 65 of them would make a page that a phone can't open."""
-
-# What bounds the page whatever the input: characters of one text, and of one transcript (a sentence costs 50 beside
-# its text, for its markup).
-_TEXT, _TRANSCRIPT, _SENTENCE = 4_000, 100_000, 50
-
-_CONTEXT = 2  # unmarked sentences left open on both sides of a marked one
-_FOLD = 6  # a shorter run of unmarked sentences is not worth folding
-
-Row = Mapping[str, Any]
-
-MARKED = {
-    "topic_segmentation": "主题结束",
-    "extractive_summary": "主题关键句",
-    "session_summary": "全场关键句",
-    "action_item_detection": "行动项",
-}
-"""The tasks that answer with numbers of lines, and what such a line is."""
 
 
 def render(results: Mapping[str, Any], gold: Sequence[Meeting] = ()) -> str:
@@ -74,7 +54,7 @@ def render(results: Mapping[str, Any], gold: Sequence[Meeting] = ()) -> str:
     official = results.get("official") or {}
     raw, floor = results.get("official_raw") or {}, results.get("floor") or {}
     settings = results["settings"]
-    transcripts, meetings = _transcripts(groups, gold, official)
+    shown, meetings = transcripts(groups, gold, official)
     template = _environment().get_template("report.html.j2")
     return template.render(
         css=Markup((Path(__file__).parent / "report.css").read_text(encoding="utf-8")),
@@ -89,7 +69,7 @@ def render(results: Mapping[str, Any], gold: Sequence[Meeting] = ()) -> str:
         ],
         tracks=[_track(name, track, raw.get(name), floor.get(name)) for name, track in official.items()],
         comparison=_comparison(results.get("comparison") or {}),
-        transcripts=transcripts,
+        transcripts=shown,
         meetings=meetings,
         marked=MARKED,
         shown_samples=SHOWN_SAMPLES,
@@ -121,21 +101,17 @@ def _visible(value: Any) -> Any:
 
 
 def _percent(value: Any) -> str:
-    return f"{value:.2f}" if _known(value) else "未定义"
+    return f"{value:.2f}" if known(value) else "未定义"
 
 
 def _signed(value: Any) -> str:
-    return f"{value:+.2f}" if _known(value) else "未定义"
+    return f"{value:+.2f}" if known(value) else "未定义"
 
 
 def _setting(value: Any) -> str:
     if isinstance(value, bool):
         return "是" if value else "否"
     return "—" if value is None else str(value)
-
-
-def _known(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +123,7 @@ class _Cut:
 
 def _cut(text: Any) -> _Cut:
     text = "" if text is None else str(text)
-    return _Cut(text, 0) if len(text) <= _TEXT else _Cut(text[:_TEXT] + "…", len(text))
+    return _Cut(text, 0) if len(text) <= TEXT else _Cut(text[:TEXT] + "…", len(text))
 
 
 def _model(settings: Mapping[str, Any]) -> str:
@@ -182,7 +158,7 @@ def _task(
     name: str, task: Mapping[str, Any], rows: Sequence[Row], good: Mapping[str, Any], official: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what the template shows of one task."""
-    ranked = sorted((row for row in rows if _known(_rank(row)[0])), key=_rank)
+    ranked = sorted((row for row in rows if known(_rank(row)[0])), key=_rank)
     # No sample stands in both lists: with fewer than twice SHOWN_SAMPLES each gets half.
     half = min(SHOWN_SAMPLES, (len(ranked) + 1) // 2)
     by_f1 = any(_f1_percent(row) is not None for row in rows)
@@ -209,7 +185,7 @@ def _plots(name: str, rows: Sequence[Row], track: Mapping[str, Any]) -> Iterable
     f1 = [value for row in rows if (value := _f1_percent(row)) is not None]
     if f1:
         yield _percentages("每个样本的编号 F1", "编号 F1（%）", f1)
-    scores = [100 * score for score in (track.get("per_meeting") or {}).values() if _known(score)]
+    scores = [100 * score for score in (track.get("per_meeting") or {}).values() if known(score)]
     if scores:
         title = f"每场会议的官方总分：{TRACK_NAMES.get(TRACK_OF.get(name, ''), name)}"
         yield _percentages(title, "官方总分（%）", scores, "会议数")
@@ -219,7 +195,7 @@ def _lengths(rows: Sequence[Row]) -> Markup:
     pairs = [(_gold_numbers(row), row) for row in rows]
     if all(numbers is not None for numbers, _ in pairs):
         unit = "编号个数"
-        target, answer = [len(numbers or ()) for numbers, _ in pairs], [len(_answered(row)) for row in rows]
+        target, answer = [len(numbers or ()) for numbers, _ in pairs], [len(answered(row)) for row in rows]
     else:
         unit = "字数"
         target, answer = [len(str(row["label"])) for row in rows], [len(str(row["predict"])) for row in rows]
@@ -233,8 +209,7 @@ def _lengths(rows: Sequence[Row]) -> Markup:
 
 
 def _percentages(title: str, x_label: str, values: Iterable[Any], y_label: str = "样本数") -> Markup:
-    known = [value for value in values if _known(value)]
-    series = [charts.Series("模型答案", "answer", known)]
+    series = [charts.Series("模型答案", "answer", [value for value in values if known(value)])]
     return charts.histogram(series, title=title, x_label=x_label, y_label=y_label, bins=charts.percent_bins())
 
 
@@ -244,9 +219,9 @@ def _rank(row: Row) -> tuple[float, float, float]:
     score = row.get("rouge-l") if f1 is None else f1
     bleu = row.get("bleu-4")
     size = len(str(row["label"]))
-    if not _known(score):
+    if not known(score):
         return math.nan, 0.0, 0.0
-    return score, bleu if f1 is None and _known(bleu) else 0.0, size if score > 50 else -size
+    return score, bleu if f1 is None and known(bleu) else 0.0, size if score > 50 else -size
 
 
 _NUMBERS = re.compile(r"\d+(?:, \d+)*\Z")
@@ -262,18 +237,9 @@ def _gold_numbers(row: Row) -> tuple[int, ...] | None:
     return tuple(map(int, label.split(", "))) if _NUMBERS.match(label) else None
 
 
-def _answered(row: Row) -> tuple[int, ...]:
-    return tuple(row.get("numbers") or ())
-
-
 def _f1_percent(row: Row) -> float | None:
     expected = _gold_numbers(row)
-    return None if expected is None else 100 * _f1(set(expected), set(_answered(row)))
-
-
-def _f1(expected: set[int], found: set[int]) -> float:
-    total = len(expected) + len(found)
-    return 2 * len(expected & found) / total if total else 1.0  # nothing to find and nothing found: right
+    return None if expected is None else 100 * f1_of(set(expected), set(answered(row)))
 
 
 def _sample(row: Row) -> dict[str, Any]:
@@ -300,13 +266,9 @@ def _marked_lines(row: Row) -> list[tuple[str, str]]:
             lines.append(line)
         elif lines:
             lines[-1] += f"\n{line}"  # a sentence that holds a line break
-    expected, found = set(_gold_numbers(row) or ()), set(_answered(row))
+    expected, found = set(_gold_numbers(row) or ()), set(answered(row))
     named = sorted(expected | found)
-    return [(_state(n, expected, found), lines[n - 1]) for n in named if 1 <= n <= len(lines)][:50]
-
-
-def _state(place: int, expected: Iterable[int], found: Iterable[int]) -> str:
-    return "both" if place in expected and place in found else "gold" if place in expected else "predicted"
+    return [(state(n, expected, found), lines[n - 1]) for n in named if 1 <= n <= len(lines)][:50]
 
 
 # ---------------------------------------------------------------------------------------- the official figures
@@ -348,8 +310,8 @@ def _track(name: str, track: Mapping[str, Any], raw: Figures | None, floor: Figu
 
 def _figure(name: str, key: str, track: Mapping[str, Any], raw: Figures, floor: Figures) -> _Figure:
     value = _hundredfold(track["scores"][key])
-    known = (track.get("intervals") or {}).get(key) or {}
-    low, high = _hundredfold(known.get("low")), _hundredfold(known.get("high"))
+    interval = (track.get("intervals") or {}).get(key) or {}
+    low, high = _hundredfold(interval.get("low")), _hundredfold(interval.get("high"))
     lowest = _hundredfold(floor.get(key))
     published = [baseline for baseline in BASELINES if baseline.track == name and baseline.key == key]
     others = [(baseline.system, "published", baseline.value) for baseline in published]
@@ -386,7 +348,7 @@ def _comparison(comparison: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hundredfold(value: Any) -> float | None:
-    return 100 * value if _known(value) else None
+    return 100 * value if known(value) else None
 
 
 _PARTS = {"topic-es": "主题关键句", "doc-es": "全场关键句", "ttg": "标题"}
@@ -418,182 +380,3 @@ def _label(key: str) -> str:
     if match := re.fullmatch(r"(exact|partial)_f1@(\d+)", key):
         return f"{'完全' if match[1] == 'exact' else '部分'}匹配 F1，前 {match[2]} 个"
     return _PLAIN.get(key, key)
-
-
-# ------------------------------------------------------------------------------------------------- transcripts
-
-
-@dataclass(slots=True)
-class _Line:
-    """One sentence with its marks: (task, state, how many annotators of how many, or nothing)."""
-
-    place: int
-    speaker: str
-    text: str
-    marks: list[tuple[str, str, str]] = field(default_factory=list)
-    titles: list[tuple[str, str]] = field(default_factory=list)
-    """(whose, title) of the topic that ends here."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Marks:
-    """One task's marks in a meeting.
-
-    ``gold`` says for each place how many of ``annotators`` chose it, ``found`` are the predicted places, ``f1`` is
-    that against the annotator who agrees best.
-    """
-
-    gold: Mapping[int, int]
-    annotators: int
-    found: set[int]
-    f1: float
-
-
-def _transcripts(
-    groups: Mapping[str, Sequence[Row]], gold: Sequence[Meeting], official: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], int]:
-    """Return the meetings to show, the worst by F1 of the marks first, and how many could be shown."""
-    by_meeting: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for name, rows in groups.items():
-        for row in rows:
-            if row.get("meeting"):
-                by_meeting[row["meeting"]][name].append(row)
-    marked = []
-    for meeting in gold:
-        tasks = by_meeting.get(meeting.key) or {}
-        marks = {name: found for name in MARKED if (found := _marks(meeting, name, tasks.get(name) or ())) is not None}
-        if marks:
-            f1 = sum(one.f1 for one in marks.values()) / len(marks)
-            marked.append((f1, meeting, marks, tasks.get("title_generation") or ()))
-    marked.sort(key=lambda one: one[0])  # stable: equal meetings keep the order of the gold file
-    return [_transcript(*one, official) for one in marked[:SHOWN_MEETINGS]], len(marked)
-
-
-def _marks(meeting: Meeting, name: str, rows: Sequence[Row]) -> _Marks | None:
-    """Return the marks of one task, None where nothing was asked or the meeting carries no such labels.
-
-    The predicted ones are those of the submission, so they are what the official score judged.
-    """
-    answers = [answer for row in rows if (answer := _as_answer(row, meeting)) is not None]
-    chosen = _gold_choices(meeting, name)
-    if not answers or chosen is None:
-        return None
-    row = TASKS[name]().submission(meeting, answers)
-    last = len(meeting.sentences)
-    if name == "topic_segmentation":
-        # A window's last paragraph is not asked about, and a meeting's end is no boundary that anyone has to find.
-        asked = {place for answer in answers for place in answer.sample.places[:-1]}
-        found = {int(topic["id"]) for topic in row["topic_segment_ids"]} - {last}
-    elif name == "extractive_summary":
-        asked = {place for answer in answers for place in answer.sample.places}
-        found = {int(place) for topic in row["topic_segment_ids"] for place in topic["key_sentence"]}
-    elif name == "session_summary":
-        # The prompt shows the topics' key sentences only; a key sentence of the session beside them is missed anyway.
-        asked = set(range(1, last + 1))
-        found = {int(place) for place in row["key_sentence"]}
-    else:
-        asked = {place for answer in answers for place in answer.sample.places}
-        found = {int(action["id"]) for action in row["action_ids"]}
-    choices = [asked.intersection(places) for places in chosen]
-    votes = Counter(place for places in choices for place in places)
-    return _Marks(votes, len(choices), found, max(_f1(places, found) for places in choices))
-
-
-def _as_answer(row: Row, meeting: Meeting) -> Answer | None:
-    """Return a row as the answer it was made of, None where it does not say its lines' places in this meeting."""
-    places = tuple(row.get("places") or ())
-    topic = row.get("topic") or 0
-    if not places or not all(1 <= place <= len(meeting.sentences) for place in places):
-        return None
-    if row["task"] == "extractive_summary" and topic not in {one.end for one in meeting.topics}:
-        return None
-    numbers = tuple(number for number in _answered(row) if 1 <= number <= len(places))
-    return Answer(Sample(row["id"], "", "", places=places, topic=topic), row["predict"], numbers=numbers)
-
-
-def _gold_choices(meeting: Meeting, name: str) -> list[tuple[int, ...]] | None:
-    """Return the places that each annotator chose, None where the meeting carries no such labels."""
-    last = len(meeting.sentences)
-    if name == "action_item_detection":
-        return None if meeting.action_ids is None else [meeting.action_ids]
-    if name == "topic_segmentation":
-        return [tuple(topic.end for topic in meeting.topics if topic.end != last)] if meeting.topics else None
-    if name == "session_summary":
-        return [candidate.key_sentences for candidate in meeting.candidates] or None
-    annotators = max((len(topic.candidates) for topic in meeting.topics), default=0)
-    return [
-        tuple(
-            place
-            for topic in meeting.topics
-            for candidate in topic.candidates[index : index + 1]
-            for place in candidate.key_sentences
-        )
-        for index in range(annotators)
-    ] or None
-
-
-def _transcript(
-    f1: float,
-    meeting: Meeting,
-    marks: Mapping[str, _Marks],
-    titles: Sequence[Row],
-    official: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return what the template shows of one meeting."""
-    lines = _lines(meeting, marks, titles)
-    per_meeting = [(name, (track.get("per_meeting") or {}).get(meeting.key)) for name, track in official.items()]
-    return {
-        "key": meeting.key,
-        "sentences": len(meeting.sentences),
-        "f1": 100 * f1,
-        "counts": [
-            {
-                "task": name,
-                "label": MARKED[name],
-                "both": len(one.found & set(one.gold)),
-                "gold": len(set(one.gold) - one.found),
-                "predicted": len(one.found - set(one.gold)),
-            }
-            for name, one in marks.items()
-        ],
-        "official": [(TRACK_NAMES.get(name, name), 100 * score) for name, score in per_meeting if _known(score)],
-        "runs": _runs(lines),
-        "left_out": len(meeting.sentences) - len(lines),
-    }
-
-
-def _lines(meeting: Meeting, marks: Mapping[str, _Marks], titles: Sequence[Row]) -> list[_Line]:
-    lines: list[_Line] = []
-    cost = 0
-    for place, sentence in enumerate(meeting.sentences, 1):
-        cost += min(len(sentence.text), _TEXT) + _SENTENCE
-        if cost > _TRANSCRIPT:
-            break
-        lines.append(_Line(place, sentence.speaker, sentence.text))
-    for name, one in marks.items():
-        for place in sorted({*one.gold, *one.found}):
-            votes = f"{one.gold.get(place, 0)}/{one.annotators}" if one.annotators > 1 and place in one.gold else ""
-            if 1 <= place <= len(lines):
-                lines[place - 1].marks.append((name, _state(place, one.gold, one.found), votes))
-    said = {row.get("topic"): row["predict"] for row in titles}
-    for topic in meeting.topics:
-        if "topic_segmentation" in marks and topic.end <= len(lines):
-            names = [candidate.title for candidate in topic.candidates[:1] if candidate.title.strip()]
-            found = [("标注标题", name) for name in names]
-            lines[topic.end - 1].titles = found + ([("预测标题", said[topic.end])] if topic.end in said else [])
-    return lines
-
-
-def _runs(lines: Sequence[_Line]) -> list[dict[str, Any]]:
-    """Cut a transcript into runs to be shown and runs without any mark to be folded."""
-    marked = [line.place for line in lines if line.marks or line.titles]
-    near = {place + step for place in marked for step in range(-_CONTEXT, _CONTEXT + 1)}
-    runs: list[dict[str, Any]] = []
-    for line in lines:
-        folded = line.place not in near
-        if not runs or runs[-1]["folded"] != folded:
-            runs.append({"folded": folded, "lines": []})
-        runs[-1]["lines"].append(line)
-    for run in runs:
-        run["folded"] = run["folded"] and len(run["lines"]) >= _FOLD
-    return runs
