@@ -105,9 +105,9 @@ class TransformersEngine:
         return chat.encode(self.template, self.tokenizer, sample)
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
-        """Yield (index, completion), longest prompts first: the largest batch shows at once whether it fits.
+        """Yield (index, completion), the largest prompts first: whether they fit shows at once.
 
-        Prompts with the same history go together, and what they begin with is read once.
+        Prompts with the same history go together, and what they begin with is read and kept once.
         """
         prompts = chat.encode_all(self.template, self.tokenizer, samples)
         families: dict[Any, list[int]] = {}
