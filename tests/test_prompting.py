@@ -9,7 +9,18 @@ import pytest
 import preprocess_data
 from mug import tokens
 from mug.errors import InputError
-from mug.prompting import FILE, Prompting, carry, described, layout_of, of_data, of_engine, of_model, record
+from mug.prompting import (
+    FILE,
+    Prompting,
+    carry,
+    described,
+    layout_of,
+    needs_tree,
+    of_data,
+    of_engine,
+    of_model,
+    record,
+)
 from mug.tasks.base import Options
 
 SAVED = {
@@ -88,12 +99,13 @@ def test_no_other_folder_takes_the_record_of_the_one_it_lies_in(model):
             {"seed": "x"},
             {"count": "x"},
             {"unknown": 1},
+            {"needs_tree": "yes"},
         )
     ],
 )
 def test_a_damaged_record_is_one_sentence_wherever_it_is_read(model, content):
     (model / FILE).write_text(content)
-    for read in (of_data, of_model, layout_of, lambda path: of_engine("vllm", path)):
+    for read in (of_data, of_model, layout_of, needs_tree, lambda path: of_engine("vllm", path)):
         with pytest.raises(InputError) as error:
             read(model)
         assert f"{model / FILE} is damaged" in error.value.message.en and "已损坏" in error.value.message.zh

@@ -13,9 +13,7 @@ differ from the first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mug import tokens
@@ -79,16 +77,3 @@ def questions(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     trunk, *earlier = row["history"]
     for id, (question, answer) in zip(ids, [*earlier, (row["instruction"], row["output"])], strict=True):
         yield {"id": id, "history": [trunk], "instruction": question, "input": "", "output": answer}
-
-
-def needs_tree(folder: Path) -> bool:
-    """Say whether the data that preprocess_data.py wrote into ``folder`` can be trained with ``mug_tree=true`` only.
-
-    So it is if a conversation asks for several annotators' answers. False where there is no ``preprocess.json`` that
-    can be read: such data are not ours.
-    """
-    try:
-        saved = json.loads((folder / "preprocess.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(saved, dict) and saved.get("needs_tree") is True

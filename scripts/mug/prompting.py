@@ -56,7 +56,7 @@ def of_model(path: Path) -> Prompting:
     file = record(path)
     if file is None:
         return Prompting()
-    _, counted = _saved(file)
+    _, counted, _ = _saved(file)
     is_gone = counted is not None and not (Path(counted) / TOKENIZER).is_file()
     own = next((one for one in (path, file.parent) if (one / TOKENIZER).is_file()), None)
     return _prompting(file, own if is_gone else None)
@@ -90,6 +90,16 @@ def layout_of(path: Path) -> str | None:
     """
     file = record(path)
     return _saved(file)[0].layout if file else None
+
+
+def needs_tree(folder: Path) -> bool:
+    """Say whether only ``mug_tree=true`` can train the data: several annotators answer a conversation's question.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    file = folder / FILE
+    return file.is_file() and _saved(file)[2]
 
 
 def record(path: Path) -> Path | None:
@@ -126,21 +136,22 @@ def described(prompting: Prompting) -> dict[str, Any]:
 
 
 def _prompting(file: Path, tokenizer: str | Path | None) -> Prompting:
-    found, own = _saved(file) if file.exists() else (Prompting(), None)
+    found, own, _ = _saved(file) if file.exists() else (Prompting(), None, False)
     folder = tokenizer or own
     count = tokens.tokenizer_counter(folder) if folder else tokens.estimate
     return replace(found, options=replace(found.options, count=count))
 
 
-def _saved(file: Path) -> tuple[Prompting, str | None]:
-    """Return what a file says, each value looked at, and the folder of the tokenizer to count with."""
+def _saved(file: Path) -> tuple[Prompting, str | None, bool]:
+    """Return what a file says, each value looked at: the prompts, the tokenizer to count with, `needs_tree`."""
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
         tokenizer, layout = saved.pop("tokenizer"), saved.pop("layout", "separate")
-        saved.pop("needs_tree", None)
+        tree = saved.pop("needs_tree", False)
         options = Options(**saved)
         known = (
             (tokenizer is None or isinstance(tokenizer, str))
+            and isinstance(tree, bool)
             and layout in LAYOUTS
             and options.count is tokens.estimate
             and type(options.max_input_tokens) is int
@@ -158,4 +169,4 @@ def _saved(file: Path) -> tuple[Prompting, str | None]:
             f"{file} is damaged ({error}); run scripts/preprocess_data.py again, or copy it anew from the training "
             "data if it is a model's.",
         ) from None
-    return Prompting(layout, options), tokenizer
+    return Prompting(layout, options), tokenizer, tree

@@ -501,7 +501,8 @@ def test_processes_are_counted_as_the_launcher_does() -> None:
 
 
 def test_conversations_that_need_the_tree_are_refused_without_it(settings: dict[str, Any]) -> None:
-    (Path(settings["dataset_dir"]) / "preprocess.json").write_text('{"needs_tree": true}', encoding="utf-8")
+    record = Path(settings["dataset_dir"]) / "preprocess.json"
+    record.write_text('{"tokenizer": null, "layout": "shared", "needs_tree": true}', encoding="utf-8")
 
     def trees(**keys: bool) -> list[str]:
         report = check(settings, machine=GPU, skip_long=False, write=False, **keys)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mug.conversations import needs_tree
 from mug.errors import InputError, Message
 from mug.generation.adapters import ADAPTER_WEIGHTS
 from mug.generation.model_folder import resolve
 from mug.generation.weights import WEIGHTS, is_whole_model
+from mug.prompting import needs_tree
 from mug.tasks.base import SYSTEM
 from mug.training import bases, checkpoints, truncation
 from mug.training.cards import Machine, gpus, starts_torchrun
