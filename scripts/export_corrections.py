@@ -14,6 +14,7 @@ preprocess_data.py wrote there, for they are trained on together.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -117,6 +118,8 @@ def export(args: argparse.Namespace) -> int:
             "python scripts/train.py configs/train_lora.yaml mug_speed=true mug_tree=true "
             f"cutoff_len={cutoff_len} dataset=alimeeting4mug_train,{NAME}"
         )
+    if args.output_dir.resolve() != ROOT / "data":
+        following += f" dataset_dir={shlex.quote(str(args.output_dir))}"
     tell(args, reading, made, skipped, following)
     return 1 if reading.damaged else 0
 

@@ -205,6 +205,22 @@ def test_the_last_of_several_edits_counts(minutes):
     assert [edit.after for edit in corrections.settled(iter(edits))] == ["二", "别的会"]
 
 
+def test_the_last_edit_of_an_item_counts_in_every_window_that_shows_its_place(minutes):
+    narrow = Prompting("shared", Options(max_input_tokens=600))
+    without = editing.delete_action(minutes, 15)
+    again = editing.set_action(without, 15, "签合同", "", "")
+    early = corrections.of_action(minutes, without, 15, MEETING, narrow)
+    late = corrections.of_action(without, again, 15, MEETING, Prompting())
+    assert [15 in edit.after for edit in early] == [False, False] and [edit.after for edit in late] == [
+        (15, 34, 41, 73)
+    ]
+    settled = corrections.settled(iter([*early, *late]))
+    for edit in settled:
+        assert edit.after == tuple(place for place in (15, 34, 41, 73) if edit.start <= place <= edit.end)
+    assert len(settled) == 3
+    assert not any(15 in edit.after for edit in corrections.settled(iter([*late, *early])))
+
+
 PARTS = replace(MEETING, paragraph_ends=(*range(5, len(MEETING.sentences), 5), len(MEETING.sentences)))
 """The sample meeting in paragraphs of five sentences."""
 
@@ -266,7 +282,7 @@ def test_the_script_writes_the_samples_and_their_name(run, kept, tmp_path):
     done = run(export_corrections, "--input", kept, "--output_dir", data)
     assert done.status == 0, done.err
     assert "读到 3 次修改：标题样本 1 条，行动项样本 1 条" in done.out
-    assert "dataset=alimeeting4mug_train,mug_corrections" in done.out
+    assert f"dataset=alimeeting4mug_train,mug_corrections dataset_dir={data}" in done.out
     rows = read_alpaca(data / "mug_corrections.json")
     assert [row["output"] for row in rows] == ["宽带与工位", "34, 41, 73"]
     assert [row["instruction"] for row in rows] == [TitleGeneration.instruction, ActionItemDetection.instruction]

@@ -116,11 +116,13 @@ def test_the_tokenizer_of_the_data_counts_and_the_models_own_where_that_is_not(m
     (model / FILE).write_text(json.dumps(SAVED | {"tokenizer": str(shared / "qwen_tokenizer")}))
     assert of_model(model).options.count(["大家好"]) == [2]
     (model / FILE).write_text(json.dumps(SAVED | {"tokenizer": "/home/other/models/Qwen2.5-7B"}))
-    with pytest.raises(InputError, match="Qwen2.5-7B"):
+    with pytest.raises(InputError, match="没有 .*preprocess.json 里写的分词器 /home/other/models/Qwen2.5-7B，"):
         of_model(model)
     (model / "tokenizer.json").symlink_to(shared / "qwen_tokenizer" / "tokenizer.json")
     for path in (model, model / "checkpoint-200"):
         assert of_model(path).options.count(["大家好"]) == [2]
+    (model / FILE).write_text(json.dumps(SAVED | {"tokenizer": "/home/" + "long" * 100}))  # is_file() raises for it
+    assert of_model(model).options.count(["大家好"]) == [2]
     (model / FILE).write_text(json.dumps(SAVED))
     assert of_model(model) == ASKED, "the data's lengths were estimated, so the model's are"
     (model / FILE).write_text(json.dumps(SAVED | {"tokenizer": "/home/other/models/Qwen2.5-7B"}))

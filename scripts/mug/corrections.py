@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -230,11 +230,23 @@ def _kind(value: Any, kind: type) -> Any:
 
 
 def settled(corrections: Iterator[Correction]) -> list[Correction]:
-    """Return of each chapter or window the last edit, in the order of their first."""
+    """Return of each chapter or window the last edit, in the order of their first.
+
+    Windows of one meeting may overlap, and be others than before where the model is asked in another way: an action
+    item stands in all of them as the last edit that shows its place left it.
+    """
     last: dict[tuple[str, str, int, int], Correction] = {}
+    stands: dict[tuple[str, int], bool] = {}  # by digest and place
     for one in corrections:
         last[one.task, one.digest, one.start, one.end] = one
-    return list(last.values())
+        if one.task == ACTIONS:
+            stands |= {(one.digest, place): place in one.after for place in range(one.start, one.end + 1)}
+    return [
+        replace(one, after=tuple(p for p in range(one.start, one.end + 1) if stands[one.digest, p]))
+        if one.task == ACTIONS
+        else one
+        for one in last.values()
+    ]
 
 
 def samples(correction: Correction, prompting: Prompting) -> list[Sample]:

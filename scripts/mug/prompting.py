@@ -10,6 +10,7 @@ of the merged model::
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,14 @@ def of_model(path: Path) -> Prompting:
     if file is None:
         return Prompting()
     _, counted, _ = _saved(file)
-    is_gone = counted is not None and not (Path(counted) / TOKENIZER).is_file()
+    is_gone = counted is not None and not os.path.isfile(Path(counted) / TOKENIZER)  # or it is another user's
     own = next((one for one in (path, file.parent) if (one / TOKENIZER).is_file()), None)
+    if is_gone and own is None:
+        raise InputError(
+            f"没有 {file} 里写的分词器 {counted}，{path} 里也没有 {TOKENIZER}；请把基座的 {TOKENIZER} 复制到 {path}。",
+            f"There is neither the tokenizer {counted} that {file} names nor a {TOKENIZER} in {path}; copy the base's "
+            f"{TOKENIZER} into {path}.",
+        )
     return _prompting(file, own if is_gone else None)
 
 

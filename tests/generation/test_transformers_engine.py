@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,25 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_all_answers_come(
     assert tried[0] == 9 and tried[1] == 4 and max(size for size in tried[tried.index(2) :]) <= 5
 
 
+def test_what_a_batch_that_did_not_fit_had_taken_is_free_before_its_halves_are_tried(engine, samples, monkeypatch):
+    from mug.generation import greedy
+
+    whole = dict(engine.generate(samples))
+    read, taken = greedy._read, []
+
+    def small_card(model, trunks, *settings):
+        cache = read(model, trunks, *settings)
+        taken.append((len(trunks), weakref.ref(cache.layers[0].keys)))
+        if sum(rows for rows, keys in taken if keys() is not None) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return cache
+
+    monkeypatch.setattr(greedy, "_read", small_card)
+    monkeypatch.setattr(engine, "batch_tokens", engine.batch_tokens)
+    assert dict(engine.generate(samples)) == whole
+    assert [rows for rows, _ in taken] == [9, 4, 5]
+
+
 def test_one_sample_that_does_not_fit_is_one_sentence(engine, samples, monkeypatch):
     def no_card(prompts):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -220,3 +240,30 @@ def test_a_family_that_does_not_fit_is_divided(engine, families, monkeypatch):
     monkeypatch.setattr(engine, "_complete", small_card)
     monkeypatch.setattr(engine, "batch_tokens", engine.batch_tokens)
     assert dict(engine.generate(families)) == whole
+
+
+def test_a_family_over_the_budget_is_divided_before_it_is_tried(engine, families, batches):
+    from mug.generation import greedy
+
+    whole = dict(engine.generate(families))
+    batches.clear()
+    largest = max(
+        greedy.shape([engine.encode(sample) for sample in families if sample.history == history]).tokens(NEW_TOKENS)
+        for history in {sample.history for sample in families if sample.history}
+    )
+    engine.batch_tokens = largest - 1
+    assert dict(engine.generate(families)) == whole
+    assert sorted(map(len, batches)) == [1, 1, 1, 2, 3], "one and two of the larger, the other whole, two of their own"
+
+
+def test_a_model_with_sliding_windows_is_one_sentence(ending_model, tmp_path):
+    from mug.generation.transformers_engine import TransformersEngine
+
+    sliding = tmp_path / "sliding"
+    shutil.copytree(ending_model, sliding)
+    settings = json.loads((sliding / "config.json").read_text("utf-8"))
+    settings |= {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 0}
+    settings.pop("layer_types", None)
+    (sliding / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(InputError, match="sliding 的注意力有滑动窗口.*请用 --backend vllm 或 api。"):
+        TransformersEngine(ModelFolder(str(sliding)))

@@ -43,7 +43,7 @@ def common() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["name"] for row in ROWS])
-def test_estimate_is_within_ten_percent_of_each_measured_peak(row: dict[str, Any]) -> None:
+def test_estimate_is_within_seven_percent_of_each_measured_peak(row: dict[str, Any]) -> None:
     """A row is a line of bench_training.py; ``samples``: of the first so many titles; ``inputs_copied`` false: with
     peft's copy of LoRA's inputs to fp32 left out, which no key of LLaMA-Factory does."""
     settings, lengths = common() | row["settings"], TITLES[: row.get("samples")]
@@ -53,7 +53,7 @@ def test_estimate_is_within_ten_percent_of_each_measured_peak(row: dict[str, Any
     else:
         found = peak(dataclasses.replace(plan, shares=True), QWEN_7B, plan.batch * plan.sequence, 12)
 
-    assert found.total / GIB == pytest.approx(row["peak_GiB"], rel=0.1)
+    assert found.total / GIB == pytest.approx(row["peak_GiB"], rel=0.07)
 
 
 # --- counted on the real code ----------------------------------------------------------------------------------------

@@ -57,8 +57,13 @@ def load(args: argparse.Namespace, backend: str, target: str) -> tuple[Engine, d
     ``target`` is the model's folder, or for the backend ``api`` the server's address.
 
     Raises:
-        InputError: the folder holds no complete model, or the server can't be asked.
+        InputError: the folder holds no complete model, the server can't be asked, or an option is out of range.
     """
+    if args.max_new_tokens < 1:
+        raise InputError(
+            f"--max_new_tokens 是 {args.max_new_tokens}；请改为正整数。",
+            f"--max_new_tokens is {args.max_new_tokens}; give a positive number.",
+        )
     if args.quantization_bit and backend != "transformers":
         raise InputError(
             f"--quantization_bit 只用于 --backend transformers，不用于 {backend}；请去掉其中一个。",

@@ -1,4 +1,4 @@
-"""Greedy generation with transformers, in batches of prompts of like length.
+"""Greedy generation with transformers, in batches; questions about one transcript go together.
 
 As LLaMA-Factory does for chat and predict, an adapter is merged into the base after loading; on a base in 4 bits it
 stays beside it.
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from mug.errors import InputError
 from mug.generation import chat, greedy, grouped_attention
@@ -92,6 +93,13 @@ class TransformersEngine:
                 f"Can't load the model {folder.base} ({reason}); name a local model folder by --base_model, or run "
                 "scripts/download_model.py first.",
             ) from None
+        if any(type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers):
+            raise InputError(
+                f"{folder.base} 的注意力有滑动窗口，或缓存是别的形式，--backend transformers 不支持；"
+                "请用 --backend vllm 或 api。",
+                f"{folder.base} has sliding windows, or another kind of cache, which --backend transformers does not "
+                "do; take --backend vllm or api.",
+            )
         self.model = model.eval()
         self.template = chat.chat_template(self.tokenizer, template)
         self.stop_ids = chat.stop_ids(self.tokenizer)
@@ -105,7 +113,7 @@ class TransformersEngine:
         return chat.encode(self.template, self.tokenizer, sample)
 
     def generate(self, samples: Sequence[Sample]) -> Iterator[tuple[int, Completion]]:
-        """Yield (index, completion), the largest prompts first: whether they fit shows at once.
+        """Yield (index, completion): families of most questions first, and of these the longest.
 
         Prompts with the same history go together, and what they begin with is read and kept once.
         """
@@ -113,8 +121,8 @@ class TransformersEngine:
         families: dict[Any, list[int]] = {}
         for index, sample in enumerate(samples):
             families.setdefault(sample.history or index, []).append(index)
-        shaped = [(greedy.shape([prompts[index] for index in family]), family) for family in families.values()]
-        # Families of as many questions together: those of a batch are padded to the widest.
+        shaped = [one for family in families.values() for one in self._divided(family, prompts)]
+        # The families of a batch are padded to the one with most questions, and to the longest.
         shaped.sort(key=lambda one: (-one[0].questions, -one[0].tokens(self.max_new_tokens)))
         start = 0
         while start < len(shaped):
@@ -124,22 +132,35 @@ class TransformersEngine:
             yield from self._batch([family for _, family in shaped[start:stop]], prompts)
             start = stop
 
+    def _divided(self, family: list[int], prompts: Sequence[list[int]]) -> Iterator[tuple[greedy.Shape, list[int]]]:
+        """Yield a family and its shape, in parts where it passes the budget by itself."""
+        shape = greedy.shape([prompts[index] for index in family])
+        if len(family) == 1 or shape.tokens(self.max_new_tokens) <= self.batch_tokens:
+            yield shape, family
+        else:
+            half = len(family) // 2
+            yield from self._divided(family[:half], prompts)
+            yield from self._divided(family[half:], prompts)
+
     def _fits(self, shapes: Sequence[greedy.Shape]) -> bool:
         padded = greedy.shape_of_batch(shapes)
         return len(shapes) * padded.tokens(self.max_new_tokens) <= self.batch_tokens
 
     def _batch(self, batch: Sequence[Sequence[int]], prompts: Sequence[list[int]]) -> Iterator[tuple[int, Completion]]:
         """Answer families of prompts; halve them where the memory is full."""
+        completions: list[Completion] | None = None
         try:
             completions = self._complete([[prompts[index] for index in family] for family in batch])
         except torch.OutOfMemoryError:
+            pass  # nothing here: while it is handled, its traceback keeps all tensors of the attempt
+        if completions is None:
             torch.cuda.empty_cache()
             if len(batch) == 1 and len(batch[0]) == 1:
                 raise InputError(
                     f"显存不足：一个 {len(prompts[batch[0][0]])} token 的样本也放不下；请换更小的模型或更大的显卡。",
                     f"Out of GPU memory with a single sample of {len(prompts[batch[0][0]])} tokens; take a smaller "
                     "model or a larger card.",
-                ) from None
+                )
             self.batch_tokens = max(1, self.batch_tokens // 2)
             parts = [batch] if len(batch) > 1 else [[[index] for index in batch[0]]]
             for half in (parts[0][: len(parts[0]) // 2], parts[0][len(parts[0]) // 2 :]):
