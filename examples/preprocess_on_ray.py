@@ -20,8 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
-import ray.data
+try:
+    import ray
+    import ray.data
+except ModuleNotFoundError:
+    sys.exit(
+        '缺少 Ray；请先运行 pip install "ray[data]==2.60.0"。\nRay is missing; run pip install "ray[data]==2.60.0".'
+    )
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))

@@ -57,5 +57,5 @@ import json, sys
 log = [row["loss"] for row in json.load(open(sys.argv[1]))["log_history"] if "loss" in row]
 print(f"{float(log[0]):.2f} → {float(log[-1]):.2f}")' "$work/lora/trainer_state.json")"
 printf '训练损失: %s   曲线: %s\n' "$losses" "$work/lora/training_loss.png"
-printf '微型模型的权重是随机的，分数低是正常的: 演示只说明流程通了。真实训练见 README。\n'
-printf 'Low scores are expected: the tiny model proves that the steps fit together, nothing more. For real, see README_en.md.\n'
+printf '微型模型的权重是随机的，分数低、训练后更低（答案变空）都是正常的，看损失: 演示只说明流程通了。真实训练见 README。\n'
+printf 'Low scores, lower ones after training too (empty answers), are expected; look at the loss: the tiny model proves that the steps fit together, nothing more. For real, see README_en.md.\n'
