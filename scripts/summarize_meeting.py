@@ -106,6 +106,8 @@ def parse_args() -> argparse.Namespace:
 
 def summarize_file(args: argparse.Namespace) -> int:
     """Write the minutes of one transcript."""
+    if not args.input.exists():
+        read_transcript(args.input)  # says so; a folder's --output would else be called a wrong file
     outputs = args.output or [args.input.with_suffix(f".minutes.{ending}") for ending in args.formats]
     for path in outputs:
         format_of(path)  # a wrong ending shows before the work

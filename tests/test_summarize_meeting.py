@@ -58,6 +58,27 @@ def test_a_wrong_output_is_refused_before_the_work(run, transcript, monkeypatch,
     assert done.status == 2 and sentence in done.err and len(done.err.strip().splitlines()) == 1
 
 
+def test_the_output_of_one_file_needs_a_file_name(run, transcript, tmp_path):
+    (tmp_path / "v1.2").mkdir()
+    for output in (tmp_path / "minutes", tmp_path / "v1.2"):
+        done = run(summarize_meeting, transcript, "--output", output)
+        assert done.status == 2 and done.err.count("\n") == 1
+        assert f"请写出文件名，如 {output}/会议.docx" in done.err
+        assert (
+            f"such as {output}/meeting.docx"
+            in run(summarize_meeting, transcript, "--output", output, "--lang", "en").err
+        )
+    assert f"如 {tmp_path}/x.docx" in run(summarize_meeting, transcript, "--output", tmp_path / "x.pdf").err
+
+
+def test_an_input_that_is_not_there_is_told_before_what_is_wrong_with_the_output(run, tmp_path):
+    for output in (tmp_path / "minutes", tmp_path / "x.pdf"):
+        done = run(summarize_meeting, tmp_path / "recordings", "--output", output, "--formats", "md,docx")
+        assert done.status == 2 and done.err.startswith(f"打不开 {tmp_path / 'recordings'}（")
+        assert done.err.count("\n") == 1 and "后缀" not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_input_is_not_overwritten(run, tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import socket
 import threading
@@ -380,6 +381,31 @@ def test_every_link_leads_somewhere(minutes):
         assert f'href="download/token/{ending}?lang=en"' in both
 
 
+def test_the_figures_of_the_participants_have_a_header(minutes, recording):
+    import re
+
+    def table(of):
+        section = re.search(r'id="m-participants".*?</section>', view.minutes_side(of, "t", "zh"), re.DOTALL)[0]
+        cells = ("".join(re.findall(r"<t[hd][^>]*>.*?</t[hd]>", row, re.DOTALL)) for row in section.split("<tr>")[1:])
+        return [re.sub(r"(?:<[^>]*>|\s)+", " ", row).split() for row in cells]
+
+    assert table(minutes)[:2] == [["姓名", "占比", "说话时长"], ["甲", "50", "%", "00:06"]]
+    untimed = [replace(sentence, start=None, end=None) for sentence in recording.meeting.sentences]
+    meeting = replace(recording.meeting, sentences=tuple(untimed))
+    without = make_minutes(replace(recording, meeting=meeting), BaselineEngine(), engine_name="baseline")
+    assert table(without)[:2] == [["姓名", "占比", "句数"], ["甲", "50", "%", "3"]]
+
+
+def test_a_transcript_without_times_has_no_place_for_them(minutes):
+    shown = view.transcript_side(minutes, "zh")
+    assert "untimed" not in shown and '<small class="time">00:00</small></p>' in shown
+    untimed = [replace(sentence, start=None, end=None) for sentence in minutes.sentences]
+    people = [replace(one, seconds=None) for one in minutes.participants]
+    shown = view.transcript_side(replace(minutes, sentences=tuple(untimed), participants=tuple(people)), "zh")
+    assert 'class="mug transcript-side untimed"' in shown
+    assert all("<small" not in line for line in shown.split("\n") if 'class="turn"' in line)
+
+
 def test_progress_names_the_stages_and_the_time_left():
     shown = view.progress(running.State("titles", 5, 20, 10.0), "zh")
     assert all(label.zh in shown for label in STAGES.values())
@@ -393,6 +419,69 @@ def test_both_languages_have_the_same_blanks():
     for name, message in texts.TEXTS.items():
         assert message.en, name
         assert sorted(re.findall(r"{\w+}", message.zh)) == sorted(re.findall(r"{\w+}", message.en)), name
+
+
+# --- what happens on the page ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(store, tmp_path):
+    """Put engines on a page; return what happens on it. Its edits are kept in ``corrections``."""
+    gradio = pytest.importorskip("gradio")
+    from mug.web import page
+
+    def put(engines):
+        desk = page.Desk(engines, store, Path(os.devnull), tmp_path / "corrections", 1, "zh")
+        with warnings.catch_warnings(), gradio.Blocks(analytics_enabled=False) as blocks:
+            warnings.simplefilter("ignore")  # of Gradio about its next version
+            return page._Page(desk, blocks)
+
+    return put
+
+
+@pytest.mark.parametrize("session", ["none", "empty", "made"])
+def test_whatever_a_browser_says_something_on_the_page_is_answered(opened, store, minutes, recording, session):
+    """Gradio takes an empty answer for one that lacks all its outputs."""
+    page = opened({"baseline": running.SharedEngine(Namespace(), "baseline")})
+    token = None if session == "none" else store.new().token
+    if session == "made":
+        store.get(token).minutes, store.get(token).recording = minutes, recording
+    for message in ("", "x|1", "editc99|1", "edita0|1", "editt1|1", "editc1|1", "size99|1"):
+        assert page.told(message, token, "zh"), message
+    assert page.uploaded(None, token, "zh")
+    assert page.cleared(token) and page.start_again(token) and page.spoken_to(token, "en")
+    for target in ("", "c99", "c1"):
+        assert page.saved(token, target, False, "zh", "题", "", "") and page.deleted(token, target, False, "zh")
+
+
+def test_edits_are_kept_by_the_windows_in_which_the_model_was_asked(opened, store, tmp_path, monkeypatch):
+    (tmp_path / "preprocess.json").write_text('{"tokenizer": null, "layout": "shared", "max_input_tokens": 600}')
+    asked = []
+
+    class Asked(BaselineEngine):
+        def generate(self, samples):
+            asked.extend(sample for sample in samples if sample.id.split("/")[1] == "actions")
+            yield from super().generate(samples)
+
+    monkeypatch.setattr("mug.generation.engines.load", lambda *_: (Asked(), {}))
+    given = Namespace(backend="api", model_path=tmp_path, api_base="http://127.0.0.1:1/v1", api_model="qwen")
+    page = opened({"api": running.SharedEngine(given, "api")})
+    session = store.new()
+    text = "\n".join(f"甲{number % 3}: 第{number}个问题，我们下次开会的时候再说吧。" for number in range(60))
+    for _ in page.begin(session.token, text, "", "api", "zh"):
+        pass
+    windows = [(sample.places[0], sample.places[-1]) for sample in asked]
+    shown = [window for window in windows if window[0] <= 30 <= window[1]]
+    assert len(windows) > 2 and shown and all(sample.history for sample in asked)
+
+    def lines():
+        return [json.loads(line) for path in (tmp_path / "corrections").iterdir() for line in path.open()]
+
+    page.saved(session.token, "a30", True, "zh", "订大巴", "乙", "")
+    assert [(line["start"], line["end"], line["after"]) for line in lines()] == [(*one, [30]) for one in shown]
+    page.deleted(session.token, "a30", True, "zh")
+    after = lines()[len(shown) :]
+    assert [(line["start"], line["end"], line["before"]) for line in after] == [(*one, [30]) for one in shown]
 
 
 # --- work in the background ------------------------------------------------------------------------------------------

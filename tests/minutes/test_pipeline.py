@@ -124,6 +124,36 @@ def test_nonsense_answers_still_give_minutes_that_pass_the_check(recording):
     assert Message("1 章没有得到可用的标题。", "1 chapters got no usable title.") in made.notes
 
 
+def test_what_a_model_that_does_not_stop_says_makes_short_titles_and_a_note(recording):
+    engine = Scripted(
+        topic_segmentation=["1"],
+        keyphrase_extraction=["春游<|fim_middle|>、<|fim_prefix|>、" + "词" * 300],
+        action_item_detection=["6"],
+        title_generation=["长" * 300, "<|fim_prefix|>定春游时间<|fim_suffix|><|fim_prefix|>定定", "题" * 60],
+        extractive_summary=["1, 2", "2"],
+        session_summary=["2, 3"],
+    )
+    made = make_minutes(recording, engine, engine_name="x")
+    assert [chapter.title for chapter in made.chapters] == ["长" * 60 + "…", "定春游时间"]
+    assert (made.title, made.keyphrases) == ("题" * 60, ("春游", "词" * 60 + "…"))
+    assert "5 个标题或关键词过长，或夹有模型的特殊记号，已截短。" in [note.zh for note in made.notes]
+    assert not any("没有得到可用的标题" in note.zh for note in made.notes)
+
+
+def test_a_title_of_special_tokens_alone_is_no_title(recording):
+    engine = Scripted(
+        topic_segmentation=["没有"],
+        keyphrase_extraction=["无"],
+        action_item_detection=["无"],
+        title_generation=["<|fim_prefix|>。<|fim_pad|>", "会"],
+        extractive_summary=["1"],
+        session_summary=["1"],
+    )
+    made = make_minutes(recording, engine, engine_name="x")
+    assert ([chapter.title for chapter in made.chapters], made.title) == ([""], "会")
+    assert Message("1 章没有得到可用的标题。", "1 chapters got no usable title.") in made.notes
+
+
 def test_talking_time_until_the_next_sentence_where_ends_are_missing():
     sentences = [
         Sentence("甲", "一", 0.0),

@@ -83,6 +83,20 @@ def test_the_refusal_lists_what_was_looked_for():
         "CSV",
     ):
         assert form in error.value.message.zh
+    written = error.value.message.zh.split("TXT", 1)[1].split("JSON", 1)[0]
+    assert "Teams" in written and "Google Meet" in written
+
+
+def test_a_text_without_speakers_is_told_how_to_write_its_lines(tmp_path):
+    path = tmp_path / "plain.txt"
+    path.write_text("今天天气很好。\n我们去公园。\n", "utf-8")
+    with pytest.raises(InputError) as error:
+        read_transcript(path)
+    zh, en = error.value.message
+    assert zh.startswith("认不出 plain.txt 是哪种会议记录；纯文字请每行写成“说话人: 内容”；支持的有：WebVTT")
+    assert "write each line of a plain text as `speaker: words`" in en
+    path.write_text("甲: 今天天气很好。\n乙: 我们去公园。\n", "utf-8")
+    assert [s.speaker for s in read_transcript(path).meeting.sentences] == ["甲", "乙"]
 
 
 @pytest.mark.parametrize("name", ["missing.txt", ".", "nul\0.txt"])
@@ -179,3 +193,15 @@ def test_other_zip_archives_are_named(tmp_path, entry, words):
 def test_a_cut_docx_is_refused(tmp_path):
     whole = document("张三: 好")
     assert "不是完好的 DOCX" in refusal(tmp_path, whole[: len(whole) // 2])
+
+
+@pytest.mark.parametrize("content", [b"PK", b"PK\n", b"PK\x03", "PK 坏了".encode()])
+def test_what_is_called_docx_and_has_only_a_docxs_first_letters_is_damaged(tmp_path, content):
+    message = refusal(tmp_path, content)
+    assert message.startswith("a.docx 不是完好的 DOCX（已损坏，打不开：") and "重新导出" in message
+
+
+def test_a_text_may_begin_with_the_letters_of_a_zip_archive(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("PK组: 先定春游地点。\n李四: 好。\n", "utf-8")
+    assert [s.speaker for s in read_transcript(path).meeting.sentences] == ["PK组", "李四"]

@@ -42,7 +42,6 @@ def render(minutes: Minutes, lang: str = "zh") -> str:
             **context(minutes, lang),
             css=Markup((_HERE / "minutes.css").read_text(encoding="utf-8")),
             sections=SECTIONS,
-            timed=any(one.seconds is not None for one in minutes.participants),
             chapter_time=chapter_time,
         )
     )
@@ -55,6 +54,7 @@ def context(minutes: Minutes, lang: str) -> dict[str, Any]:
         "minutes": minutes,
         "lang": lang,
         "say": {name: text.say(lang) for name, text in wording.TEXTS.items()},
+        "timed": any(one.seconds is not None for one in minutes.participants),
         "title": wording.title_of_minutes(minutes, lang),
         "about": [("date", minutes.date), ("length", wording.length(minutes)), ("source", minutes.source)],
         "marked_key": Message("关键句", "Key sentences").say(lang),

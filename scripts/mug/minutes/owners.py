@@ -24,43 +24,46 @@ def _either(*kinds: str) -> str:
 _CLAUSE = re.compile(r"[，,。；;！!？?…\n]+")
 # A clause that holds one of these is no task that somebody has taken or been given.
 _NO_TASK = re.compile(
-    r"如果|假如|假设|要是|万一|的话|上次|上周|上个月|昨天|前天|去年|刚才|当时|以前|不是我|不用|别让|凭什么|为什么|难道"
+    r"如果|假如|假设|要是|万一|的话|上次|上周|上个月|昨天|前天|去年|刚才|当时|不是我|不用|别让|凭什么|为什么|难道"
     r"|[他她]们?说|(?:老板|领导|客户)说"
+    r"|(?<![周期拜明后][一二三四五六日天末])以前"  # 周五以前 and 明天以前 are to come
 )
 _ASKING = re.compile(r"[吗呢]\Z|谁|要不要|是不是|能不能|可不可以")
 
 # What somebody does who has a task. Verbs of speaking are left out: 我来说一下 is done when it is said.
 _DO = _either(
     "弄|搞|做|办|订|定|买|写|改|拟|画|拍|剪|设计|统计|整理|汇总|准备|安排|处理|跟进|跟踪|对接|落实|推进|推动|盯|管|催",
-    "核对|核实|核|确认|联系|协调|沟通|通知|组织|起草|申请|采购|预[订定]|登记|打印|打个?电话|印|排|约|收集|收|拿|取|送|搬",
-    "修|补|换|装|配|测试?|上线|部署|更新|维护|提交|提需求|交|报上|报给|报名|建|拉|找|查|问|谈|要|借|签|贴|上传",
+    "核对|核实|核|确认|联系|协调|沟通|通知|组织|起草|申请|采购|预[订定]|登记|打印|打个?电话|印|排|约|取|送|搬",
+    "修|补|换|装|配|测试?|上线|部署|更新|维护|提交|提需求|交|报上|报给|报名|建|拉|找|查|问|谈|借|签|贴|上传",
+    "收集|(?:收|拿)(?!到)|(?<![天前午晚])要",  # 我周五之前要拿到报价: somebody else is to give it
     "发(?!现|生|展|言|觉|火|烧|愁|挥|达|呆|育|炎)",
     "出(?:一|个|终|初|版|方案|报告)",
-    "给[^我]",
+    "给[^我不]",
     "负责(?![任人])",
     "牵头|拜访|回复|答复",
 )
-_OPEN = r"(?!了|过|的|着|完了|好了)"  # behind a verb: it is not done yet
+_OPEN = r"(?!了|过(?![去来])|的|着|不|完了|好了)"  # behind a verb: it is not done yet, and can be
 _LATER = _either(
     "回头|会后|散会后?|待会儿?|等会儿?|一会儿|稍后|晚点|马上|尽快|到时候|这两天|这周|本周|下周|之后|随后|亲自|再|先|下班前",
-    "[今明后]天|[今明]晚|今儿|明儿|[上下]午|晚上",
-    "(?:下?周|星期|礼拜)[一二三四五六日天末]",
+    "(?:[今明后]天|[今明]晚|今儿|明儿|[上下]午|晚上|[下这本]?(?:周|星期|礼拜)[一二三四五六日天末])(?:之前|以前|前)?",
 )
+_TO_COME = r"(?![^会]*的\Z)"  # behind 我: 我上午发给他的 is past, 我明天会发给你的 is not
 _BUT_FIRST = r"(?:那么?|好|行|嗯|对|然后|所以|但是|就|这个|还是|要不|不然|最后|另外|可以|没事|哦|哎|啊)*"
 
 # The speaker takes it over.
 _SELF = re.compile(
     _either(
-        rf"我来(?:{_DO}{_OPEN}|[吧呀啊]?\Z)",
+        rf"我来(?:{_DO}{_OPEN}|跟?[吧呀啊]?\Z)",
         rf"我{_LATER}{{0,3}}(?:就|也)?去(?!年){_DO}{_OPEN}",
         rf"(?:\A|[就由]){_BUT_FIRST}我(?:来|去)?负责(?![的过了人任])",
         r"(?:交给|包在|归)我(?![们的了])",
         rf"由我(?:来|去)?{_DO}{_OPEN}",
         # Repetitions are bounded: nested ones without a bound take years over 我跟跟跟跟跟….
-        rf"我(?:{_LATER}(?:就|也|会|要|把|[跟给和][^，]{{1,8}}?){{0,2}}){{1,2}}{_DO}{_OPEN}",
-        rf"我{_LATER}{{1,3}}把[^，]{{1,20}}?{_DO}{_OPEN}",
+        rf"我{_TO_COME}(?:{_LATER}(?:就|也|会|要|把|[跟给和](?!不)[^，]{{1,8}}?){{0,2}}){{1,2}}{_DO}{_OPEN}",
+        rf"我{_TO_COME}{_LATER}{{1,3}}(?:就|会|要)?把[^，]{{1,20}}?{_DO}{_OPEN}",
     )
 )
+_DONE = re.compile("(?<!就[行好])了(?![解结的再])|过(?![程去来的一])")  # further on: 发到群里了, 给他打过电话
 _NOT_SELF = re.compile(r"[他她你给叫请帮和跟与同是找发问等]\Z")  # before 我: 发给我, 小王和我去
 
 # How people are called: 小王, 李医生, 张三. By their shape alone full names are taken only with surnames that begin
@@ -129,7 +132,11 @@ def owner_of(text: str, speaker: str, names: Sequence[str] = ()) -> str:
         if _ASKING.search(clause) or (question and not following):
             continue
         found.update(name for match in given.finditer(clause) for name in match.groups() if name)
-        found.update(speaker for match in _SELF.finditer(clause) if not _NOT_SELF.search(clause[: match.start()]))
+        found.update(
+            speaker
+            for match in _SELF.finditer(clause)
+            if not _NOT_SELF.search(clause[: match.start()]) and not _DONE.search(clause, match.end())
+        )
     found.discard("")
     return found.pop() if len(found) == 1 else ""
 

@@ -33,11 +33,17 @@ from mug.tasks import LAYOUTS
 from mug.tasks.base import Answer, Sample, Task
 from mug.transcripts.recording import Recording
 
-VERSION = 1
+VERSION = 2
 """Raise it with every change that may change the minutes of the same answers."""
 
 LOSSES = ("numbers outside the prompt dropped", "reasoning left open", "sentence not in the prompt dropped")
 """Repairs of an answer that the minutes mention; the others change only its form."""
+
+SHORTENED = "title or keyphrase shortened"
+"""A repair as well, which the minutes mention by itself."""
+
+LONGEST = 60
+"""Characters of a title or keyphrase that a model said, the rest is cut off; annotators' titles have up to 16."""
 
 KEYPHRASES = 20
 """So many are shown; the challenge looks at the first 20 too."""
@@ -50,6 +56,7 @@ STAGES = {
 """The rounds in their order, under the names that ``progress`` gets."""
 
 _UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff]")
+_SPECIAL = re.compile(r"<\|\w{1,40}\|>")  # a model's tokens that are no text: <|fim_prefix|>
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Progress = Callable[[str, int, int], None]
@@ -178,17 +185,18 @@ def predict(
     chosen = {
         row["id"]: tuple(map(int, row["key_sentence"])) for row in second["extractive_summary"]["topic_segment_ids"]
     }
-    labelled = [replace(t, candidates=(Candidate(_line(titles[t.end]), chosen[t.end]),)) for t in bare.topics]
+    labelled = [replace(t, candidates=(Candidate(run.short(titles[t.end]), chosen[t.end]),)) for t in bare.topics]
     told = replace(bare, topics=tuple(labelled))
     third = run.ask("summary", [(tasks["session_summary"], told), (tasks["title_generation"], _gist(told))])
     (whole,) = third["title_generation"]["topic_segment_ids"]
+    phrases = map(run.short, first.get("keyphrase_extraction", {}).get("key_word", ()))
     summary = Candidate(
         key_sentences=tuple(map(int, third["session_summary"]["key_sentence"])),
-        key_words=tuple(map(_line, first.get("keyphrase_extraction", {}).get("key_word", ()))),
+        key_words=tuple(dict.fromkeys(filter(None, phrases))),
     )
     actions = first.get("action_item_detection", {}).get("action_ids", ())
     found = replace(told, candidates=(summary,), action_ids=tuple(action["id"] for action in actions))
-    return Predicted(found, _line(whole["title"]), run.repairs, run.cut)
+    return Predicted(found, run.short(whole["title"]), run.repairs, run.cut)
 
 
 class _Run:
@@ -223,6 +231,19 @@ class _Run:
             )
             for task, meeting in asked
         }
+
+    def short(self, text: str) -> str:
+        """Return a title or keyphrase that a model said, without its special tokens, of `LONGEST` characters at most.
+
+        A model that does not stop goes on behind such a token with something else: the first part with a word counts.
+        """
+        line = _line(text)
+        parts = _SPECIAL.split(line)
+        kept = line if len(parts) == 1 else next((part.strip() for part in parts if re.search(r"\w", part)), "")
+        if len(kept) > LONGEST:
+            kept = kept[:LONGEST] + "…"
+        self.repairs[SHORTENED] += kept != line
+        return kept
 
     def _tell(self, stage: str, done: int, total: int) -> None:
         if self.progress:
@@ -297,6 +318,14 @@ def _notes(predicted: Predicted) -> list[Message]:
             Message(
                 f"{predicted.cut} 个回答到了长度上限而中断，可能不全。",
                 f"{predicted.cut} answers stopped at the length limit and may be incomplete.",
+            )
+        )
+    shortened = predicted.repairs[SHORTENED]
+    if shortened:
+        found.append(
+            Message(
+                f"{shortened} 个标题或关键词过长，或夹有模型的特殊记号，已截短。",
+                f"{shortened} titles or keyphrases were too long or held special tokens of the model, and were cut.",
             )
         )
     untitled = sum(not topic.candidates[0].title for topic in predicted.meeting.topics)

@@ -28,9 +28,11 @@ def format_of(path: Path) -> str:
     ending = path.suffix.lower().removeprefix(".")
     if ending not in FORMATS:
         known = ", ".join(f".{name}" for name in FORMATS)
+        folder = path.is_dir() or not ending
+        zh, en = (path / "会议.docx", path / "meeting.docx") if folder else [path.with_suffix(".docx")] * 2
         raise InputError(
-            f"不认识输出 {path} 的后缀；可用：{known}。",
-            f"Can't tell the format of {path} by its ending; known: {known}.",
+            f"不认识输出 {path} 的后缀；请写出文件名，如 {zh}；可用的后缀：{known}。",
+            f"Can't tell the format of {path} by its ending; name a file, such as {en}; known endings: {known}.",
         )
     return ending
 

@@ -31,10 +31,12 @@ LIMIT = 50 << 20
 """Bytes of a file; a meeting of three hours is 1 MB of text."""
 
 LOOKED_FOR = Message(
-    "WebVTT（Zoom、Teams）、SRT、TXT 或 DOCX（腾讯会议、飞书妙记、讯飞听见，或每行“说话人: 内容”）、"
+    "WebVTT（Zoom、Teams）、SRT、"
+    "TXT 或 DOCX（腾讯会议、飞书妙记、讯飞听见、Teams、Google Meet，或每行“说话人: 内容”）、"
     "JSON（FunASR、WhisperX、腾讯会议、钉钉、通义听悟）、语料的 CSV / JSON / JSONL",
-    "WebVTT (Zoom, Teams), SRT, TXT or DOCX (Tencent Meeting, Feishu, iFlytek, or a line each `speaker: words`), "
-    "JSON (FunASR, WhisperX, Tencent Meeting, DingTalk, Tongyi Tingwu), the corpus's CSV, JSON or JSONL",
+    "WebVTT (Zoom, Teams), SRT, TXT or DOCX (Tencent Meeting, Feishu, iFlytek, Teams, Google Meet, or a line each "
+    "`speaker: words`), JSON (FunASR, WhisperX, Tencent Meeting, DingTalk, Tongyi Tingwu), the corpus's CSV, JSON or "
+    "JSONL",
 )
 
 _TRANSCRIBE = Message("请先转写成文字", "transcribe it first")
@@ -85,7 +87,8 @@ def read_transcript(path: str | Path, meeting: str | None = None) -> Recording:
             f"打不开 {path}（{reason}）；请检查路径。", f"Can't open {path} ({reason}); check the path."
         ) from None
     _check_size(len(content), path.name)
-    if word.recognises(content):
+    # Cut behind its first letters, a DOCX is no archive any more; a text may begin with them.
+    if word.recognises(content) or (content.startswith(b"PK") and path.suffix.lower() == ".docx"):
         return _finished(word.read(content, path.name), path.name, path.stem)
     _refuse_foreign(content, path.name)
     if not content.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
@@ -134,8 +137,9 @@ def _from_text(
 def _finished(draft: Draft | None, name: str, stem: str) -> Recording:
     if draft is None:
         raise InputError(
-            f"认不出 {name} 是哪种会议记录；支持的有：{LOOKED_FOR.zh}。",
-            f"Can't tell what kind of transcript {name} is; looked for: {LOOKED_FOR.en}.",
+            f"认不出 {name} 是哪种会议记录；纯文字请每行写成“说话人: 内容”；支持的有：{LOOKED_FOR.zh}。",
+            f"Can't tell what kind of transcript {name} is; write each line of a plain text as `speaker: words`; "
+            f"looked for: {LOOKED_FOR.en}.",
         )
     return finish(draft, clean_text(" ".join(stem.split()))[:200] or "meeting", name)
 

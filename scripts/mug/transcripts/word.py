@@ -52,7 +52,7 @@ def read(content: bytes, name: str) -> Draft | None:
         raise
     # A damaged document fails in python-docx, lxml and zipfile in a dozen ways; all mean the same to the user.
     except Exception as error:
-        raise _refuse(name, f"打不开：{type(error).__name__}", type(error).__name__) from None
+        raise _refuse(name, f"已损坏，打不开：{type(error).__name__}", f"damaged: {type(error).__name__}") from None
     draft = plain_text.read_lines(lines)
     if draft:
         draft.format = draft.format.replace("TXT", "DOCX")
@@ -86,13 +86,13 @@ def _check(content: bytes, name: str) -> None:
     except InputError:
         raise
     except Exception as error:  # zipfile raises BadZipFile, zlib.error, NotImplementedError, struct.error and others
-        raise _refuse(name, f"打不开：{type(error).__name__}", type(error).__name__) from None
+        raise _refuse(name, f"已损坏，打不开：{type(error).__name__}", f"damaged: {type(error).__name__}") from None
 
 
 def _refuse(name: str, zh: str, en: str) -> InputError:
     return InputError(
-        f"{name} 不是完好的 DOCX（{zh}）；请用 Word 打开并重新保存。",
-        f"{name} is no sound DOCX ({en}); open it with Word and save it again.",
+        f"{name} 不是完好的 DOCX（{zh}）；请重新导出，或用 Word 打开并重新保存。",
+        f"{name} is no sound DOCX ({en}); export it again, or open it with Word and save it again.",
     )
 
 

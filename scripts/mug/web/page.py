@@ -219,7 +219,7 @@ class _Page:
             updates[self.token] = session.token
         self._forget(session)
         if not path:
-            return updates
+            return updates or {self.notice: ""}
         try:
             session.upload = session.folder / Path(path).name
             shutil.copyfile(path, session.upload)  # Gradio's own copy has a name that others could come by
@@ -339,7 +339,7 @@ class _Page:
             return {self.notice: view.notice(text("expired", lang))}
         target = f"{found[1]}{int(found[2])}" if found else ""
         if not _exists(session.minutes, target):
-            return {}
+            return {self.dialog: gr.update()}  # nothing; Gradio takes an empty answer for one without its outputs
         return {self.target: target, self.dialog: gr.update(visible=True)} | self._window(
             session.minutes, target, lang
         )
