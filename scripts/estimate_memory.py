@@ -15,14 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mug import command
 from mug.errors import InputError, Message
 from mug.training.memory import CONTEXT, FRAGMENTATION, GIB, Estimate, estimate, suggest
+from mug.training.preflight import unknown_keys
+from mug.training.settings import SPEED_KEY, TREE_KEY, place, read_settings
 from mug.training.shapes import shape_of
 
-ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
     "weights": Message("基座权重", "weights of the base"),
     "lora": Message("LoRA 权重", "LoRA's weights"),
@@ -44,9 +43,9 @@ def main() -> int:
     """Run the command line; return the exit status."""
     args = parse_arguments()
     try:
-        settings = read_settings(args.config, args.changes)
+        settings = read(args.config, args.changes)
         model = str(settings["model_name_or_path"])
-        shape = shape_of(ROOT / model if (ROOT / model / "config.json").exists() else model)
+        shape = shape_of(place(model) if (place(model) / "config.json").exists() else model)
         found = estimate(settings, shape, args.lengths, args.gpus)
         fits = suggest(settings, shape, args.lengths, args.gpu_gib, args.gpus) if args.gpu_gib else []
     except InputError as error:
@@ -81,7 +80,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="训练用的 YAML / a YAML file for training")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="改动的键 / keys to change")
+    parser.add_argument("changes", nargs="*", default=[], metavar="key=value", help="改动的键 / keys to change")
     parser.add_argument("--gpu_gib", type=float, metavar="N", help="显卡的显存，GiB / the card's memory in GiB")
     parser.add_argument(
         "--gpus", type=int, default=1, metavar="N", help="卡数 / cards that train together (default: 1)"
@@ -94,41 +93,23 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def read_settings(path: Path, changes: list[str]) -> dict[str, Any]:
+def read(config: Path, changes: list[str]) -> dict[str, Any]:
     """Return the file's keys with the changes of the command line.
 
     Raises:
-        InputError: the file can't be read, is no YAML of keys, or a change is not ``key=value``.
+        InputError: they can't be read, name no model, or one is no key of LLaMA-Factory's.
     """
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"读不了 {path}（{reason}）；请给出训练用的 YAML，如 configs/train_lora.yaml。",
-            f"Can't read {path} ({reason}); name a YAML file for training, such as configs/train_lora.yaml.",
-        ) from None
-    if not isinstance(settings, dict):
-        raise InputError(f"{path} 里没有 key: value；请检查这个文件。", f"{path} holds no key: value; check the file.")
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not key or not equals:
-            raise InputError(
-                f"不认识参数 {change}；改动写成 key=value，如 lora_rank=128。",
-                f"Unknown argument {change}; write a change as key=value, such as lora_rank=128.",
-            )
-        try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(
-                f"读不懂 {change} 的值；请检查引号和括号。",
-                f"Can't read the value of {change}; check quotes and brackets.",
-            ) from None
+    settings = read_settings(config, changes)
     if not settings.get("model_name_or_path"):
         raise InputError(
-            f"{path} 没有 model_name_or_path；请写上，或在命令后加 model_name_or_path=Qwen/Qwen2.5-7B。",
-            f"{path} has no model_name_or_path; add it, or model_name_or_path=Qwen/Qwen2.5-7B to the command.",
+            f"{config} 没有 model_name_or_path；请写上，或在命令后加 model_name_or_path=Qwen/Qwen2.5-7B。",
+            f"{config} has no model_name_or_path; add it, or model_name_or_path=Qwen/Qwen2.5-7B to the command.",
         )
+    ours = (SPEED_KEY, TREE_KEY)
+    for wrong in unknown_keys({key: value for key, value in settings.items() if key not in ours}):
+        raise InputError(*wrong.message)
+    if isinstance(settings.get("deepspeed"), str):
+        settings["deepspeed"] = str(place(settings["deepspeed"]))
     return settings
 
 

@@ -39,6 +39,7 @@ from mug.workers import WorkerLost, in_order
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 128
+CUTOFF_LEN = 2560  # what configs/train_lora.yaml has
 
 
 def main() -> int:
@@ -137,7 +138,7 @@ def parse_args() -> argparse.Namespace:
     if not 1 <= args.num_workers <= MOST_WORKERS:
         parser.error(f"--num_workers 应为 1 到 {MOST_WORKERS} / should be from 1 to {MOST_WORKERS}")
     if args.cutoff_len is None:
-        args.cutoff_len = conversations.CUTOFF_LEN if args.layout == "shared" else 2560
+        args.cutoff_len = conversations.CUTOFF_LEN if args.layout == "shared" else CUTOFF_LEN
     return args
 
 
@@ -180,7 +181,8 @@ def saved_options(args: argparse.Namespace, folder: Path | None, needs_tree: boo
 def next_command(args: argparse.Namespace, needs_tree: bool) -> tuple[str, Message]:
     """Return the command that trains on these data, and what must be said about it."""
     if args.layout == "separate":
-        return "llamafactory-cli train configs/train_lora.yaml", Message("", "")
+        cutoff = "" if args.cutoff_len == CUTOFF_LEN else f" cutoff_len={args.cutoff_len}"
+        return f"python scripts/train.py configs/train_lora.yaml{cutoff}", Message("", "")
     training = "python scripts/train.py configs/train_lora.yaml mug_speed=true mug_tree=true"
     if needs_tree:
         zh = "\n同一问题有多位标注者的答案，须用 mug_tree=true 训练；要用 llamafactory-cli，请加 --candidates first。"

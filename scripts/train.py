@@ -15,10 +15,11 @@ trained. The same command again goes on from the last whole checkpoint. Ctrl-C s
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from mug import command, prompting
 from mug.errors import InputError, Message
@@ -82,11 +83,28 @@ def main() -> int:
     return finish(args, output) if is_first else 0
 
 
+class Parser(argparse.ArgumentParser):
+    """Says how a key of LLaMA-Factory is written, to who typed it as an option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with the status 2."""
+        option = (message.partition("unrecognized arguments: ")[2].split() or [""])[0]
+        if not option.startswith("--"):
+            super().error(message)
+        key, _, value = option[2:].partition("=")
+        after = next((after for word, after in itertools.pairwise(sys.argv) if word == option), "--")
+        value = value or ("" if after.startswith("--") else after)
+        change = f"{key.replace('-', '_')}={value}" if value else "key=value"
+        zh = f"不认识选项 {option}；要改 LLaMA-Factory 的键请写 {change}，选项见 --help"
+        en = f"unknown option {option}; write {change} to change a key of LLaMA-Factory, --help lists the options"
+        self.exit(2, Message(f"{zh} / {en}").say("zh") + "\n")
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path, help="训练用的 YAML / a YAML file for training")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="改动的键 / keys to change")
+    parser.add_argument("changes", nargs="*", default=[], metavar="key=value", help="改动的键 / keys to change")
     parser.add_argument("--dry_run", action="store_true", help="只检查，不训练 / only check")
     parser.add_argument(
         "--on_long",

@@ -72,6 +72,7 @@ def test_it_says_whether_the_card_is_large_enough_and_what_would_fit(config: Pat
         (CONFIG, ["lora_rank=[1"], "lora_rank"),
         (CONFIG, ["model_name_or_path=somewhere"], "somewhere"),
         (CONFIG, ["finetuning_type=full"], "full"),
+        (CONFIG, ["lora_rnk=8"], "lora_rank"),
         ("bf16: true", [], "model_name_or_path"),
     ],
 )
@@ -84,6 +85,20 @@ def test_unusable_input_is_one_sentence_and_status_2(
         done = run(estimate_memory, config, *arguments, "--lang", lang)
         assert (done.status, done.out) == (2, "")
         assert word in done.err and len(done.err.splitlines()) == 1
+
+
+def test_the_speed_keys_are_known_too(config: Path, run: Callable[..., Any]) -> None:
+    assert run(estimate_memory, config, "mug_speed=true", "mug_tree=true").status == 0
+
+
+def test_the_projects_files_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    zero = ["deepspeed=configs/deepspeed/ds_z3.json", "--gpus", 8, "--lang", "en"]
+    divided = run(estimate_memory, "configs/train_lora.yaml", "model_name_or_path=Qwen/Qwen2.5-7B", *zero)
+    assert divided.status == 0
+    assert float(divided.out.partition("weights of the base")[0].split()[-1]) < 4  # divided; 14.2 are whole
 
 
 def test_lengths_must_be_positive(config: Path, run: Callable[..., Any]) -> None:

@@ -191,7 +191,7 @@ def test_the_summary_says_meetings_samples_and_what_was_skipped_and_why(preproce
     }
     assert rows["title_generation"][-2:] == ["1", "主题没有标题"]
     assert rows["keyphrase_extraction"][-1] == "-"
-    assert "llamafactory-cli train configs/train_lora.yaml" in ran.out
+    assert "下一步：python scripts/train.py configs/train_lora.yaml" in ran.out
 
 
 def test_the_summary_says_how_tokens_were_counted(preprocess, corpus_file, case, shared):
@@ -365,9 +365,18 @@ def test_what_an_earlier_run_wrote_is_not_listed_beside_new_files(preprocess, co
 
 def test_the_next_command_names_the_folder_when_it_is_not_the_configured_one(preprocess, corpus_file, case, tmp_path):
     source = corpus_file(case())
-    assert preprocess("--train_input", source).out.endswith("llamafactory-cli train configs/train_lora.yaml\n")
+    assert preprocess("--train_input", source).out.endswith(
+        "下一步：python scripts/train.py configs/train_lora.yaml\n"
+    )
     ran = preprocess("--train_input", source, out="my data")
     assert ran.out.endswith(f"configs/train_lora.yaml dataset_dir='{tmp_path / 'my data'}'\n")
+
+
+def test_the_next_command_has_the_cutoff_that_the_samples_were_made_for(preprocess, corpus_file, case):
+    ran = preprocess("--train_input", corpus_file(case()), "--cutoff_len", "2048")
+    assert ran.out.endswith("下一步：python scripts/train.py configs/train_lora.yaml cutoff_len=2048\n")
+    config = (SCRIPT.parent.parent / "configs" / "train_lora.yaml").read_text("utf-8")
+    assert f"\ncutoff_len: {preprocess_data.CUTOFF_LEN} " in config, "so that it needs no word where it is the default"
 
 
 def test_an_output_over_its_own_input_is_refused(preprocess, corpus_file, case, tmp_path):

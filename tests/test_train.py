@@ -117,6 +117,47 @@ def test_a_wrong_configuration_is_one_sentence(run: Any, tmp_path: Path) -> None
     assert "none.yaml" in done.err and "Traceback" not in done.err
 
 
+def test_a_folder_that_was_searched_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        read_settings(Path("configs/train_lor.yaml"), [], here=ROOT)
+    assert caught.value.message.zh == f"没有配置文件 configs/train_lor.yaml（在 {ROOT} 里找过）；请检查路径。"
+    with pytest.raises(InputError, match=f"（在 {tmp_path} 和 {ROOT} 里找过）"):
+        read_settings(Path("configs/train_lor.yaml"), [], here=tmp_path)
+
+
+def test_an_error_of_syntax_is_said_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("stage: sft\nlora_rank: 8\n  lora_alpha: 16\n")
+    with pytest.raises(InputError) as caught:
+        read_settings(Path("bad.yaml"), [], here=tmp_path)
+    assert f"{tmp_path / 'bad.yaml'}（第 3 行：" in caught.value.message.zh
+    assert "(line 3: " in caught.value.message.en
+    (tmp_path / "good.yaml").write_text("stage: sft\n")
+    with pytest.raises(InputError, match="命令行上的 a=\\[1（") as caught:
+        read_settings(Path("good.yaml"), ["lora_rank=8", "a=[1"], here=tmp_path)
+    assert "good.yaml" not in caught.value.message.zh
+
+
+def test_without_arguments_only_the_configuration_is_missed(run: Any) -> None:
+    done = run(train)
+    assert done.status == 2 and done.err.endswith("required: config\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["--num_train_epochs", 1], "num_train_epochs=1"),
+        (["lora_rank=8", "--num-train-epochs=1", "--dry_run"], "num_train_epochs=1"),
+        (["--learning_rate", "-1"], "learning_rate=-1"),
+        (["--dryrun", "--lang", "en"], "key=value"),
+    ],
+)
+def test_a_key_typed_as_an_option_is_said_as_it_should_be(run: Any, typed: list[Any], meant: str) -> None:
+    for arguments in (["configs/train_lora.yaml", *typed], [*typed, "configs/train_lora.yaml"]):
+        done = run(train, *arguments)
+        assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+        assert f"请写 {meant}，" in done.err and f"write {meant} " in done.err
+
+
 # ------------------------------------------------------------------------------------------------- the child process
 
 

@@ -153,6 +153,27 @@ def test_an_unknown_base_and_other_data_promise_nothing(output: Path) -> None:
     assert "datasets" not in matter and "CC BY" not in text and "secret" not in text
 
 
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ("outputs/smoke_model", "outputs/smoke_model"),
+        (str(ROOT / "outputs" / "smoke_model"), "outputs/smoke_model"),
+        ("models/Qwen/Qwen2.5-7B", "models/Qwen/Qwen2.5-7B"),
+        ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B"),
+        ("/home/lihua/Qwen2.5-7B", "Qwen/Qwen2.5-7B"),  # a path that is nobody else's
+        ("/home/lihua/base-x", "/path/to/base-x"),
+    ],
+)
+def test_the_commands_name_the_base_as_it_was_given(output: Path, given: str, used: str) -> None:
+    settings = yaml.safe_load((output / SAVED_SETTINGS).read_text("utf-8"))
+    write_settings(output / SAVED_SETTINGS, settings | {"model_name_or_path": given})
+    text = write_card(output).read_text("utf-8")
+    assert text.count(f"model_name_or_path={used} ") == 2
+    assert f"vllm serve {used} " in text and f'AutoModelForCausalLM.from_pretrained("{used}",' in text
+    link = "[Qwen/Qwen2.5-7B](https://modelscope.cn/models/Qwen/Qwen2.5-7B)" if "Qwen" in given else Path(given).name
+    assert f"\n{link} 的 LoRA 适配器" in text and "(#)" not in text
+
+
 def test_the_tiny_models_card_does_not_claim_the_corpus(output: Path) -> None:
     settings = yaml.safe_load((output / SAVED_SETTINGS).read_text("utf-8"))
     write_settings(output / SAVED_SETTINGS, settings | {"model_name_or_path": "outputs/smoke_model"})

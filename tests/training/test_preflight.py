@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mug.alpaca import COLUMNS
 from mug.tasks import TASKS
@@ -149,6 +150,19 @@ def without(*packages: str) -> Machine:
         ("no_template", {"template": "qwem"}),
         ("template_tokens", {"template": "llama3"}),
         ("input", {"dataset": "trian"}),
+        ("value", {"learning_rate": "abc"}),
+        ("value", {"learning_rate": [1e-4]}),
+        ("value", {"lora_rank": "abc"}),
+        ("value", {"lora_rank": 8.5}),
+        ("value", {"lora_dropout": "high"}),
+        ("value", {"warmup_ratio": "x"}),
+        ("value", {"max_samples": "all"}),
+        ("value", {"lr_scheduler_type": "cosin"}),
+        ("value", {"finetuning_type": "lroa"}),
+        ("value", {"flash_attn": "fa9"}),
+        ("value", {"optim": "adam"}),
+        ("value", {"log_level": "loud"}),
+        ("unknown_key", {"model_max_length": 4096}),  # a field that LLaMA-Factory sets itself
         ("memory", {"per_device_train_batch_size": 4096, "machine": SMALL}),
         ("busy_card", {"machine": Machine((dataclasses.replace(H100, free=GIB // 2),), ALL, "12.8")}),
     ],
@@ -156,6 +170,49 @@ def without(*packages: str) -> Machine:
 def test_what_would_fail_is_an_error(codes: Codes, code: str, changes: dict[str, Any]) -> None:
     assert codes(**changes)[code] == "error"
     assert codes().get(code) in (None, "info")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"warmup_steps": 0.1},
+        {"warmup_steps": 10},
+        {"learning_rate": "1e-4", "lora_rank": "8"},
+        {"load_best_model_at_end": False, "save_steps": 0.5, "eval_steps": 0.5},
+        {"max_samples": None, "warmup_ratio": None, "lr_scheduler_type": None, "ddp_backend": None},
+        {"lora_alpha": 16.5},
+        {"lr_scheduler_type": "cosine_with_min_lr", "optim": "adamw_torch", "log_level": "info"},
+        {"include_num_input_tokens_seen": True, "report_to": ["none"], "accelerator_config": {"non_blocking": True}},
+        {"load_best_model_at_end": False, "eval_strategy": False},
+    ],
+)
+def test_values_that_llamafactory_takes_are_not_refused(codes: Codes, changes: dict[str, Any]) -> None:
+    assert set(codes(**changes).values()) <= {"info", "warning"}
+
+
+def test_a_wrong_value_is_said_with_the_near_one_or_the_choices(settings: dict[str, Any]) -> None:
+    def said(**changes: Any) -> list[str]:
+        return findings(check({**settings, **changes}, speed=False, machine=GPU, skip_long=False), "value")
+
+    assert said(learning_rate="abc") == ["learning_rate: abc 应为数；请改正。"]
+    assert said(bf16="flase") == ["bf16: flase 应为 true 或 false；请改正。"]
+    assert said(packing="false") == [
+        "packing: false 应为 true 或 false；请改正。"
+    ]  # a text, which would count as true
+    assert said(lora_rank=8.5) == ["lora_rank: 8.5 应为整数；请改正。"]
+    assert said(lr_scheduler_type="cosin") == ["lr_scheduler_type 不能是 cosin；是不是 cosine？"]
+    assert said(finetuning_type="lroa") == ["finetuning_type 不能是 lroa；是不是 lora？"]
+    assert said(eval_strategy="weekly") == ["eval_strategy 不能是 weekly；可选：no, steps, epoch。"]
+    assert len(said(lora_dropout="high", warmup_ratio="x")) == 2
+
+
+def test_numbers_are_handed_over_as_the_trainer_needs_them(settings: dict[str, Any]) -> None:
+    changes = {"learning_rate": "1e-4", "lora_rank": "8", "per_device_train_batch_size": 2.0, "warmup_steps": 0.1}
+    found = check({**settings, **changes}, speed=False, machine=GPU, skip_long=False).settings
+    handed = {key: found[key] for key in changes}
+    expected = {"learning_rate": 1e-4, "lora_rank": 8, "per_device_train_batch_size": 2, "warmup_steps": 0.1}
+    assert handed == expected
+    assert [type(handed[key]) for key in changes] == [float, int, int, float]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +260,8 @@ def test_too_little_memory_names_the_keys_that_fit(settings: dict[str, Any]) -> 
     settings["per_device_train_batch_size"] = 4096
     report = check(settings, speed=False, machine=SMALL, skip_long=False)
     (said,) = findings(report, "memory")
-    mend = dict(word.split("=") for word in said.partition("请加 ")[2].partition("（")[0].split())
+    words = (word.split("=") for word in said.partition("请加 ")[2].partition("（")[0].split())
+    mend = {key: yaml.safe_load(value) for key, value in words}
     assert mend
     mended = check({**settings, **mend}, speed=False, machine=SMALL, skip_long=False)
     assert not findings(mended, "busy_card") and "GiB" in findings(mended, "memory")[0]
@@ -356,10 +414,10 @@ def test_a_model_folder_without_its_weights_is_an_error(
     assert codes(model_name_or_path=str(folder))["model"] == "error"
 
 
-def test_a_hub_name_that_cant_be_reached_is_an_error(codes: Codes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert codes(model_name_or_path="nobody/nothing-7B")["input"] == "error"
+def test_a_model_whose_tokenizer_is_damaged_is_an_error(codes: Codes, model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "damaged"))
+    (folder / "tokenizer.json").write_text("{")
+    assert codes(model_name_or_path=str(folder))["input"] == "error"
 
 
 def save_adapter(folder: Path, base: Path, rank: int = 8, alpha: int = 16, width: int = 128) -> None:
@@ -511,6 +569,10 @@ def test_conversations_that_need_the_tree_are_refused_without_it(settings: dict[
     assert "mug_speed=true mug_tree=true" in trees(speed=True)[0]
     assert "mug_speed=true" in trees(speed=False, tree=True)[0]
     assert trees(speed=True, tree=True) == []
+    record.write_text("{")
+    for tree in (False, True):  # a training would end, and its model could not be asked
+        report = check(settings, machine=GPU, skip_long=False, write=False, speed=True, tree=tree)
+        assert report.fails and any("preprocess.json is damaged" in one.message.en for one in report.findings)
 
 
 def test_a_missing_model_folder_asks_no_hub(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,6 +580,74 @@ def test_a_missing_model_folder_asks_no_hub(settings: dict[str, Any], monkeypatc
     keys = settings | {"model_name_or_path": "models/nowhere"}
     report = check(keys, speed=False, machine=GPU, skip_long=False, write=False)
     assert [one.code for one in report.findings if one.level == "error"] == ["model"]
+
+
+def hub_keys(settings: dict[str, Any], cache: Path) -> dict[str, Any]:
+    return settings | {"model_name_or_path": "Maker/Tiny-1B", "cache_dir": str(cache)}
+
+
+def cached(model: Path, cache: Path) -> Path:
+    """Put a model into a Hugging Face cache, and return its folder there."""
+    root = cache / "models--Maker--Tiny-1B"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text("0123abc")
+    return Path(shutil.copytree(model, root / "snapshots" / "0123abc"))
+
+
+def test_a_model_that_was_not_downloaded_is_said_at_once(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "load_tokenizer", lambda _: pytest.fail("a hub would be asked"))
+    keys = hub_keys(settings, tmp_path / "cache")
+    report = check(keys, speed=False, machine=GPU, skip_long=False, write=False)
+    (said,) = [one.message for one in report.findings if one.level == "error"]
+    for text in said:
+        assert "python scripts/download_model.py --model_id Maker/Tiny-1B --set_config" in text
+        assert "llamafactory-cli train" in text
+
+
+def test_a_model_in_the_cache_of_hugging_face_is_taken_from_there(
+    settings: dict[str, Any], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = cached(model, tmp_path / "cache")
+    asked: list[str] = []
+    load = preflight.load_tokenizer
+    monkeypatch.setattr(preflight, "load_tokenizer", lambda name: asked.append(name) or load(name))
+    keys = hub_keys(settings, tmp_path / "cache")
+    report = check(keys, speed=False, machine=GPU, skip_long=False, write=False)
+    assert not report.fails and findings(report, "amount")
+    assert asked == [str(folder)]
+    assert report.settings["model_name_or_path"] == "Maker/Tiny-1B"
+    (folder / "model.safetensors").unlink()  # its download broke off
+    report = check(keys, speed=False, machine=GPU, skip_long=False, write=False)
+    assert [one.code for one in report.findings if one.level == "error"] == ["model"]
+
+
+def test_with_modelscope_its_own_cache_is_looked_at(
+    settings: dict[str, Any], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modelscope = pytest.importorskip("modelscope")
+    monkeypatch.setenv("USE_MODELSCOPE_HUB", "1")
+    cached(model, tmp_path / "cache")  # where LLaMA-Factory would not look now
+    keys = hub_keys(settings, tmp_path / "cache")
+    report = check(keys, speed=False, machine=GPU, skip_long=False, write=False)
+    assert [one.code for one in report.findings if one.level == "error"] == ["model"]
+
+    def found(name: str, **options: Any) -> str:
+        assert (name, options["revision"], options["local_files_only"]) == ("Maker/Tiny-1B", "master", True)
+        return str(model)
+
+    monkeypatch.setattr(modelscope, "snapshot_download", found)
+    assert not check(keys, speed=False, machine=GPU, skip_long=False, write=False).fails
+
+
+def test_a_folder_without_a_list_of_datasets_is_said_to_have_none(settings: dict[str, Any], tmp_path: Path) -> None:
+    keys = settings | {"dataset_dir": str(tmp_path / "nodata")}
+    (said,) = findings(check(keys, speed=False, machine=GPU, skip_long=False, write=False), "input")
+    assert said == (
+        f"没有 {tmp_path / 'nodata' / 'dataset_info.json'}；请先运行 python scripts/preprocess_data.py，"
+        "或检查 dataset_dir。"
+    )
 
 
 @pytest.mark.parametrize("stage", [2, 3])

@@ -4,7 +4,8 @@ LLaMA-Factory and the Trainer leave a README.md of their own there, in English a
 that a person has edited stays: who removes the line with `MARK` keeps the file as it is.
 
 Nothing of this machine goes in: a base is called by its name on the hubs or its folder's last name, paths are those of
-the project, tokens and addresses are in none of the files that it is made of.
+the project (a command has ``/path/to/`` for one outside), tokens and addresses are in none of the files that it is
+made of.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mug.report.names import TASK_NAMES, TRACK_NAMES
 from mug.training.bases import Base, base_of
 from mug.training.curves import finite, read_curves
 from mug.training.preflight import SAVED_SETTINGS
-from mug.training.settings import ROOT, names
+from mug.training.settings import ROOT, in_root, names, place
 
 MARK = "<!-- mug model card: 删去这一行，本文件就不再自动更新 / remove this line to keep the file as it is -->"
 CARD = "README.md"
@@ -101,7 +102,7 @@ def render(output: Path, results: Mapping[str, Any] | None) -> str:
         _front_matter(base, called, of_corpus),
         MARK,
         f"\n# {output.name}\n",
-        f"[{called}]({'https://modelscope.cn/models/' + base.name if base else '#'}) 的 LoRA 适配器，"
+        f"{f'[{called}](https://modelscope.cn/models/{called})' if base else called} 的 LoRA 适配器，"
         "用于中文会议理解（标题生成、抽取式摘要、主题切分、关键词抽取、行动项检测）。"
         "由 LLaMA-Factory 监督微调。\n",
         "*A LoRA adapter for understanding Chinese meetings, tuned by LLaMA-Factory. Figures and commands below "
@@ -110,7 +111,12 @@ def render(output: Path, results: Mapping[str, Any] | None) -> str:
         _data(datasets, of_corpus, base, prompting.layout_of(output)),
         _figures(output, results),
         _training(settings, adapter),
-        _loading(output, called, adapter, str(settings.get("template") or "qwen")),
+        _loading(
+            output,
+            _where(model, called if base else f"/path/to/{called}"),
+            adapter,
+            str(settings.get("template") or "qwen"),
+        ),
     ]
     return "\n".join(parts)
 
@@ -204,7 +210,13 @@ def _versions(packages: Iterable[str]) -> Iterable[str]:
             continue
 
 
-def _loading(output: Path, called: str, adapter: Mapping[str, Any], template: str) -> str:
+def _where(model: str, elsewhere: str) -> str:
+    """Return what a command names the base by: a hub's name or a path of the project, and else ``elsewhere``."""
+    found = in_root(place(model))
+    return elsewhere if not model or Path(found).is_absolute() else found
+
+
+def _loading(output: Path, model: str, adapter: Mapping[str, Any], template: str) -> str:
     folder = output.resolve()
     place = folder.relative_to(ROOT).as_posix() if folder.is_relative_to(ROOT) else folder.name
     rank = adapter.get("r") or 64
@@ -219,7 +231,7 @@ transformers + peft：
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{called}", dtype="auto", device_map="auto")
+model = AutoModelForCausalLM.from_pretrained("{model}", dtype="auto", device_map="auto")
 model = PeftModel.from_pretrained(model, "{place}")
 tokenizer = AutoTokenizer.from_pretrained("{place}")
 stop = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
@@ -228,16 +240,16 @@ stop = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
 LLaMA-Factory，终端对话 / chat；合并 / merge：
 
 ```bash
-llamafactory-cli chat configs/inference.yaml model_name_or_path={called} adapter_name_or_path={place} \\
+llamafactory-cli chat configs/inference.yaml model_name_or_path={model} adapter_name_or_path={place} \\
     template={template}
-python scripts/export_model.py configs/merge.yaml model_name_or_path={called} adapter_name_or_path={place} \\
+python scripts/export_model.py configs/merge.yaml model_name_or_path={model} adapter_name_or_path={place} \\
     template={template}
 ```
 
 vLLM（合并后的模型更稳妥，见 docs/serving.md / the merged model is safer）：
 
 ```bash
-vllm serve {called} --enable-lora --max-lora-rank {rank} --lora-modules mug={place} --host 127.0.0.1
+vllm serve {model} --enable-lora --max-lora-rank {rank} --lora-modules mug={place} --host 127.0.0.1
 ```
 
 评测 / evaluation：

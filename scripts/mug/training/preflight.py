@@ -11,9 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import re
+import types
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +88,8 @@ def check(
     """
     report = Report(dict(settings))
     report.findings += known_keys(settings)
-    if report.fails:  # the rest would be read from keys that are none
+    report.findings += values(report.settings)
+    if report.fails:  # the rest would be read from keys or values that are none
         return report
     try:
         report.findings += dependencies(report.settings, machine, speed)
@@ -108,23 +113,7 @@ def check(
 
 def known_keys(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """See that every key is one of LLaMA-Factory's and that the training is one of the kind checked here."""
-    from llamafactory.hparams import (
-        DataArguments,
-        FinetuningArguments,
-        GeneratingArguments,
-        ModelArguments,
-        TrainingArguments,
-    )
-
-    classes = (ModelArguments, DataArguments, TrainingArguments, FinetuningArguments, GeneratingArguments)
-    known = {one.name for cls in classes for one in dataclasses.fields(cls)}
-    for key in settings.keys() - known:
-        near = difflib.get_close_matches(key, [*known, SPEED_KEY, TREE_KEY], 1)
-        yield error(
-            "unknown_key",
-            f"LLaMA-Factory 没有 {key} 这个键；" + (f"是不是 {near[0]}？" if near else "请删去它。"),
-            f"LLaMA-Factory has no key {key}; " + (f"do you mean {near[0]}?" if near else "remove it."),
-        )
+    yield from unknown_keys(settings)
     if settings.get("stage", "sft") != "sft" or not on(settings.get("do_train")):
         yield error(
             "not_sft",
@@ -137,6 +126,92 @@ def known_keys(settings: Mapping[str, Any]) -> Iterator[Finding]:
             yield error("missing_key", f"没有设置 {key}；请写上。", f"{key} is not set; set it.")
 
 
+def unknown_keys(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Name the keys that LLaMA-Factory does not have, and what each may have meant."""
+    known = _fields()
+    for key in settings:
+        if key in known:
+            continue
+        near = difflib.get_close_matches(key, [*known, SPEED_KEY, TREE_KEY], 1)
+        yield error(
+            "unknown_key",
+            f"LLaMA-Factory 没有 {key} 这个键；" + (f"是不是 {near[0]}？" if near else "请删去它。"),
+            f"LLaMA-Factory has no key {key}; " + (f"do you mean {near[0]}?" if near else "remove it."),
+        )
+
+
+def values(settings: dict[str, Any]) -> Iterator[Finding]:
+    """See that numbers are numbers and choices are among their choices, and make ``"8"`` and ``8.0`` an 8.
+
+    LLaMA-Factory takes the values of a YAML as they are, and fails on a text, or on a float for an int, only where it
+    is used: after the model is loaded.
+    """
+    for key, (kind, choices) in _fields().items():
+        value = settings.get(key)
+        if value is None:
+            continue
+        if kind in (int, float):
+            try:
+                found = number(settings, key, 0)
+            except InputError as wrong:
+                yield Finding("error", "value", wrong.message)
+                continue
+            if kind is int and found % 1 and key != "lora_alpha":  # which peft only divides
+                yield error(
+                    "value", f"{key}: {value} 应为整数；请改正。", f"{key}: {value} should be a whole number; mend it."
+                )
+            elif isinstance(value, str | float):
+                settings[key] = int(found) if kind is int and not found % 1 else found
+        elif kind is bool:
+            if value not in (True, False):  # any text counts as true: "false" and flase too
+                yield error(
+                    "value",
+                    f"{key}: {value} 应为 true 或 false；请改正。",
+                    f"{key}: {value} should be true or false; mend it.",
+                )
+        elif choices:
+            value = "no" if value is False else value  # YAML reads a bare no as false
+            if value in choices:
+                continue
+            near = difflib.get_close_matches(str(value), choices, 1)
+            known = ", ".join(choices)
+            yield error(
+                "value",
+                f"{key} 不能是 {value}；" + (f"是不是 {near[0]}？" if near else f"可选：{known}。"),
+                f"{key} can't be {value}; " + (f"do you mean {near[0]}?" if near else f"choose from {known}."),
+            )
+
+
+def _fields() -> dict[str, tuple[Any, list[str]]]:
+    """Return the type of each key of LLaMA-Factory's, without its None, and what may be chosen, empty for anything."""
+    from llamafactory.hparams import (
+        DataArguments,
+        FinetuningArguments,
+        GeneratingArguments,
+        ModelArguments,
+        TrainingArguments,
+    )
+
+    found: dict[str, tuple[Any, list[str]]] = {}
+    for cls in (ModelArguments, DataArguments, TrainingArguments, FinetuningArguments, GeneratingArguments):
+        hints = typing.get_type_hints(cls)
+        for one in dataclasses.fields(cls):
+            hint = hints[one.name]
+            is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+            kinds = [kind for kind in (typing.get_args(hint) if is_union else (hint,)) if kind is not type(None)]
+            # `SchedulerType | str` is a SchedulerType, which transformers makes of the text.
+            is_enum = isinstance(kinds[0], type) and issubclass(kinds[0], Enum)
+            kind = kinds[0] if len(kinds) == 1 or is_enum else None
+            choices = list(one.metadata.get("choices", ()))
+            if is_enum:
+                choices = [member.value for member in kinds[0]]
+            elif typing.get_origin(kind) is typing.Literal:
+                choices = list(typing.get_args(kind))
+            if one.init:
+                found[one.name] = (kind, choices)
+    return found
+
+
 def conversations_apart(settings: Mapping[str, Any], speed: bool, tree: bool) -> Iterator[Finding]:
     """See that conversations are trained the way that their data need."""
     if tree and not speed:
@@ -146,7 +221,7 @@ def conversations_apart(settings: Mapping[str, Any], speed: bool, tree: bool) ->
             f"{TREE_KEY} is a part of {SPEED_KEY}; add {SPEED_KEY}=true, or {TREE_KEY}=false.",
         )
     folder = truncation.dataset_folder(settings)
-    if folder and not tree and needs_tree(folder):
+    if folder and needs_tree(folder) and not tree:  # read in any case, so that a damaged record shows now
         yield error(
             "tree",
             f"{folder} 里的一段对话有几位标注者的答案，逐句训练会让后一个答案照着前一个学；请加 {SPEED_KEY}=true "
@@ -218,6 +293,15 @@ def model_folders(settings: Mapping[str, Any]) -> Iterator[Finding]:
             f"There is no model folder {model}; run python scripts/download_model.py --set_config, or check "
             "model_name_or_path.",
         )
+    elif not ((cached := _cached(settings)) and is_whole_model(cached)):
+        yield error(
+            "model",
+            f"还没有下载模型 {model}；请先运行 python scripts/download_model.py --model_id {model} --set_config（它把 "
+            f"models/{model} 写进 configs/）；要让 LLaMA-Factory 自己下载，请用 llamafactory-cli train。",
+            f"The model {model} is not downloaded yet; run python scripts/download_model.py --model_id {model} "
+            f"--set_config first (it writes models/{model} into configs/), or llamafactory-cli train, which downloads "
+            "by itself.",
+        )
     fitting = bases.TEMPLATES.get(_kind(settings), ())
     template = str(settings["template"])
     if fitting and template not in fitting:
@@ -236,6 +320,25 @@ def model_folders(settings: Mapping[str, Any]) -> Iterator[Finding]:
                 for text in found.message
             )
             yield error("adapter", zh, en)
+
+
+def _cached(settings: Mapping[str, Any]) -> Path | None:
+    """Return where the hub that LLaMA-Factory takes the base from has it on this disk, None if nowhere."""
+    model = str(settings["model_name_or_path"])
+    cache = place(str(settings["cache_dir"])) if settings.get("cache_dir") else None
+    revision = str(settings.get("model_revision") or "main")
+    try:
+        if on(os.environ.get("USE_MODELSCOPE_HUB")):
+            from modelscope import snapshot_download
+
+            revision = "master" if revision == "main" else revision  # as LLaMA-Factory calls it there
+            return Path(snapshot_download(model, revision=revision, cache_dir=cache, local_files_only=True))
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(model, "config.json", cache_dir=cache, revision=revision)
+        return Path(found).parent if isinstance(found, str) else None
+    except Exception:  # no such name, nothing there: each hub's client has errors of its own
+        return None
 
 
 def _kind(settings: Mapping[str, Any]) -> str:
@@ -356,11 +459,18 @@ def samples(report: Report, *, skip_long: bool, write: bool) -> dict[str, list[C
             )
         )
         return {}
+    listing = folder / "dataset_info.json"
+    if not listing.is_file():
+        raise InputError(
+            f"没有 {listing}；请先运行 python scripts/preprocess_data.py，或检查 dataset_dir。",
+            f"There is no {listing}; run python scripts/preprocess_data.py first, or check dataset_dir.",
+        )
     found = {
         key: [(name, truncation.find_dataset(folder, name)) for name in listed]
         for key, listed in truncation.dataset_names(settings).items()
     }
-    tokenizer = load_tokenizer(str(settings["model_name_or_path"]))
+    model = str(settings["model_name_or_path"])
+    tokenizer = load_tokenizer(model if place(model).is_dir() else str(_cached(settings) or model))
     problems = list(template_fits(settings, tokenizer))
     report.findings += problems
     if any(one.level == "error" for one in problems):

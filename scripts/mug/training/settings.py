@@ -52,12 +52,14 @@ def read_settings(config: Path, changes: Sequence[str], here: Path | None = None
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    unreadable = (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, OmegaConfBaseException)
     here = here or Path.cwd()
-    path = next((folder / config for folder in (here, ROOT) if (folder / config).is_file()), None)
+    folders = list(dict.fromkeys([here, ROOT]))  # one, where the project's root is the current folder
+    path = next((folder / config for folder in folders if (folder / config).is_file()), None)
     if path is None:
         raise InputError(
-            f"没有配置文件 {config}（在 {here} 和 {ROOT} 里都找过）；请检查路径。",
-            f"There is no configuration {config}, neither in {here} nor in {ROOT}; check the path.",
+            f"没有配置文件 {config}（在 {' 和 '.join(map(str, folders))} 里找过）；请检查路径。",
+            f"There is no configuration {config} (looked for in {' and '.join(map(str, folders))}); check the path.",
         )
     for change in changes:
         if not change.partition("=")[0].isidentifier() or "=" not in change:
@@ -70,14 +72,23 @@ def read_settings(config: Path, changes: Sequence[str], here: Path | None = None
         if not OmegaConf.is_dict(loaded):
             raise ValueError("no keys")
         from_file: Any = OmegaConf.to_container(loaded)
-        merged: Any = OmegaConf.to_container(OmegaConf.merge(loaded, OmegaConf.from_cli(list(changes))))
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except unreadable as error:
+        mark = getattr(error, "problem_mark", None)  # of YAML
+        zh, en = (f"第 {mark.line + 1} 行：", f"line {mark.line + 1}: ") if mark else ("", "")
         raise InputError(
-            f"读不了配置 {path} 或命令行上的 key=value（{reason}）；请改正后重试。",
-            f"Can't read the configuration {path} or the key=value on the command line ({reason}); mend it and try "
-            "again.",
+            f"读不了配置 {path}（{zh}{_reason(error)}）；请改正后重试。",
+            f"Can't read the configuration {path} ({en}{_reason(error)}); mend it and try again.",
         ) from None
+    merged: Any = from_file
+    for change in changes:
+        try:
+            loaded = OmegaConf.merge(loaded, OmegaConf.from_cli([change]))
+            merged = OmegaConf.to_container(loaded)
+        except unreadable as error:
+            raise InputError(
+                f"读不懂命令行上的 {change}（{_reason(error)}）；请检查引号和括号。",
+                f"Can't read {change} of the command line ({_reason(error)}); check quotes and brackets.",
+            ) from None
     for key, value in merged.items():
         if (
             str(key).endswith("_strategy") and value is False
@@ -88,6 +99,12 @@ def read_settings(config: Path, changes: Sequence[str], here: Path | None = None
         str(key): resolved(value, key, here, typed=key in typed and value != from_file.get(key))
         for key, value in merged.items()
     }
+
+
+def _reason(error: Exception) -> str:
+    """Return a line on what can't be read."""
+    text = getattr(error, "problem", None) or str(error).strip()  # YAML's begins with what it was reading
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def resolved(value: Any, key: str, here: Path, *, typed: bool) -> Any:
