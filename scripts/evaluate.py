@@ -39,7 +39,9 @@ from mug.generation.model_folder import resolve
 from mug.meeting import Meeting
 from mug.metrics.baselines import GOOD_TITLES
 from mug.report import html, markdown
+from mug.report.names import METRIC_NAMES
 from mug.submission_files import write_submissions
+from mug.tasks.base import Sample
 from mug.visible import on_one_line
 
 
@@ -55,15 +57,19 @@ def main() -> int:
             items = evaluation.join_gold(items, gold, str(args.gold))
         if args.check_parity:
             return check_parity(args, items)
+        samples = [item.sample for item in items]
+        other = read_compared(args, items, gold) if args.compare else None
         if args.predictions:
-            completions = predictions.read_given(args.predictions, [item.sample for item in items])
+            completions = predictions.read_given(args.predictions, samples)
             results = describe(args, items, {"engine": "predictions", "predictions": str(args.predictions)})
         else:
             warn_of_layout(args)
+            predictions.check_prompts(answers_of(args), samples)
             engine, settings = load(args, args.backend, target_of(args))
-            completions, speed = answer(args, engine, items)
+            completions, speed = answer(args, engine, samples)
             results = describe(args, items, settings | speed)
         results |= score(args, items, completions, gold)
+        status = compare(args, results, other, gold) if other else 0
         write_reports(args, results, gold)
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
@@ -76,7 +82,7 @@ def main() -> int:
         print(Message(f"写不了结果：{error}", f"Can't write the results: {error}").say(args.lang), file=sys.stderr)
         return 1
     print_results(args, results)
-    return 0
+    return status
 
 
 def parse_args() -> argparse.Namespace:
@@ -146,12 +152,16 @@ def warn_of_layout(args: argparse.Namespace) -> None:
         print(Message(zh, en).say(args.lang), file=sys.stderr)
 
 
+def answers_of(args: argparse.Namespace) -> Path:
+    """Return the file that takes the answers as they come."""
+    return args.output_path.with_suffix(".predictions.jsonl")
+
+
 def answer(
-    args: argparse.Namespace, engine: Engine, items: Sequence[evaluation.Item]
+    args: argparse.Namespace, engine: Engine, samples: Sequence[Sample]
 ) -> tuple[list[Completion], dict[str, float]]:
-    """Return all answers in the items' order, and how fast those of this run came; goes on from an earlier run."""
-    samples = [item.sample for item in items]
-    path = args.output_path.with_suffix(".predictions.jsonl")
+    """Return all answers in the samples' order, and how fast those of this run came; goes on from an earlier run."""
+    path = answers_of(args)
     fingerprint = engine.fingerprint | {"prompts": predictions.prompts_digest(samples)}
     done = predictions.read_done(path, fingerprint, samples)
     if done:
@@ -303,42 +313,73 @@ def official_part(
     return found
 
 
+def read_compared(
+    args: argparse.Namespace, items: Sequence[evaluation.Item], gold: Sequence[Meeting]
+) -> dict[str, Any]:
+    """Read another evaluation's results, and see before any answer is made that it is of the same data.
+
+    Raises:
+        InputError: the file can't be read, or the two can't be compared.
+    """
+    try:
+        other = json.loads(args.compare.read_text(encoding="utf-8-sig"))
+        if not isinstance(other, dict) or not isinstance(other.get("settings"), dict):
+            raise ValueError("no settings")
+    except (OSError, ValueError, RecursionError) as error:
+        raise no_evaluation(args.compare, error) from None
+    # Of ourselves only the settings are known yet: there is no track to compare.
+    evaluation.compare(describe(args, items, {}) | {"official": {}}, other, gold, str(args.compare))
+    return other
+
+
+def no_evaluation(path: Path, error: Exception) -> InputError:
+    """Return the error of a file that should be an evaluation's."""
+    return InputError(
+        f"读不了 --compare 的文件 {path}（{error}）；它应是 evaluate.py 写出的 JSON。",
+        f"Can't read the --compare file {path} ({error}); it should be a JSON that evaluate.py wrote.",
+    )
+
+
+def compare(args: argparse.Namespace, results: dict[str, Any], other: dict[str, Any], gold: Sequence[Meeting]) -> int:
+    """Add the comparison to the results; where it can't be made, say why, and leave the report without it."""
+    try:
+        try:
+            differences = evaluation.compare(results, other, gold, str(args.compare))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # of a file that was changed by hand
+            raise no_evaluation(args.compare, error) from None
+    except InputError as error:
+        print(error.message.say(args.lang), file=sys.stderr)
+        return 2
+    results["comparison"] = {"other": str(args.compare), "differences": differences}
+    return 0
+
+
 def write_reports(args: argparse.Namespace, results: dict[str, Any], gold: Sequence[Meeting]) -> None:
-    """Add the comparison if one is asked for, and write JSON, Markdown and HTML."""
-    if args.compare:
-        other = read_results(args.compare)
-        differences = evaluation.compare(results, other, gold, str(args.compare))
-        results["comparison"] = {"other": str(args.compare), "differences": differences}
+    """Write JSON, Markdown and HTML."""
     write_json(args.output_path, results)
     write_text(args.output_path.with_suffix(".md"), markdown.render(results))
     write_text(args.output_path.with_suffix(".html"), html.render(results, gold))
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """Read another evaluation's results."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8-sig"))
-        if not isinstance(results, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"读不了 --compare 的文件 {path}（{error}）；它应是 evaluate.py 写出的 JSON。",
-            f"Can't read the --compare file {path} ({error}); it should be a JSON that evaluate.py wrote.",
-        ) from None
-    return results
+def label(metric: str, lang: str) -> str:
+    """Return what a figure is called on the terminal."""
+    return metric.replace("_", " ") if lang == "en" else METRIC_NAMES[metric]
 
 
 def print_results(args: argparse.Namespace, results: dict[str, Any]) -> None:
     """Print the averages and where the report is."""
     for name, task in results["tasks"].items():
-        averages = "  ".join(f"{metric} {value:.2f}" for metric, value in task["llamafactory"].items())
+        averages = "  ".join(
+            f"{label(metric, args.lang)} {value:.2f}" for metric, value in task["llamafactory"].items()
+        )
         print(f"{name}（n={task['n']}）  {averages}")
         if name == "title_generation":
-            good = "，".join(f"{metric} > {value:g}" for metric, value in GOOD_TITLES.items())
+            good = "，".join(f"{label(metric, args.lang)} > {value:g}" for metric, value in GOOD_TITLES.items())
             print(Message(f"  良好的范围：{good}", f"  good: {good}").say(args.lang))
     for name, track in results.get("official", {}).items():
         value = track["scores"]["score"]
-        print(f"{name} official: {'-' if value is None else f'{100 * value:.2f}'}")
+        shown = "-" if value is None else f"{100 * value:.2f}"
+        print(Message(f"{name} 官方总分：{shown}", f"{name} official: {shown}").say(args.lang))
     for name, keys in results.get("incomplete_meetings", {}).items():
         zh = f"{name}：{len(keys)} 场会议只答了一部分（如 {keys[0]}），不计入官方评分"
         en = f"{name}: {len(keys)} meetings answered in part only (such as {keys[0]}), not in the official score"

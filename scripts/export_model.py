@@ -12,6 +12,8 @@
 
 Both are set here, and the Modelfile for Ollama gets the second stop token and greedy decoding; running it again
 changes nothing. The preprocess.json of the training, which says how the model must be asked, goes along.
+
+What LLaMA-Factory would only find after a minute of loading, and say in stack traces, is looked for before it starts.
 """
 
 from __future__ import annotations
@@ -27,18 +29,21 @@ from typing import Any
 from mug import command, prompting
 from mug.errors import InputError, Message
 from mug.files import check_overlap, write_json, write_text
+from mug.training import merging
+from mug.training.settings import names
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_SYSTEM = "You are a helpful assistant."  # in the chat template of the Qwen2.5 base models
+READ = ("model_name_or_path", "adapter_name_or_path")
 OLLAMA = ('PARAMETER stop "<|endoftext|>"', "PARAMETER temperature 0", "PARAMETER repeat_penalty 1")
 
 DONE = Message(
     "已写入合并后的模型 {folder}：遇到 {stops} 停止，对话模板的系统提示与训练时相同。\n"
     "下一步：python scripts/evaluate.py --model_path {folder} --data_path data/dev_alpaca.json "
-    "--output_path outputs/eval_results.json",
+    "--gold dataset/dev.csv --output_path outputs/eval_results.json",
     "Wrote the merged model {folder}: it stops at {stops}, and its chat template has the system prompt of training.\n"
     "Next: python scripts/evaluate.py --model_path {folder} --data_path data/dev_alpaca.json "
-    "--output_path outputs/eval_results.json",
+    "--gold dataset/dev.csv --output_path outputs/eval_results.json",
 )
 
 
@@ -49,6 +54,7 @@ def main() -> int:
         config = read_config(args.config, args.overrides)
         folder = Path(config["export_dir"])
         if not args.skip_export:
+            merging.check(config)
             export = [sys.executable, "-m", "llamafactory.cli", "export", str(args.config), *args.overrides]
             if subprocess.run(export).returncode != 0:
                 zh, en = "llamafactory-cli export 失败，原因见上。", "llamafactory-cli export failed, see above."
@@ -57,7 +63,10 @@ def main() -> int:
         stops = set_stop_tokens(folder)
         set_system_prompt(folder, config["default_system"])
         set_ollama_parameters(folder)
-        carry_record(config, folder)
+        named = any(change.partition("=")[0] in READ for change in args.overrides)
+        # A model that is merged already may be of another adapter than the YAML's, and has the record of its own.
+        if not args.skip_export or named or not (folder / prompting.FILE).is_file():
+            carry_record(config, folder)
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2
@@ -100,6 +109,12 @@ def read_config(path: Path, overrides: list[str]) -> dict[str, Any]:
     try:
         config = dict(OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides)))
     except (OSError, ValueError, TypeError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        mark = getattr(error, "problem_mark", None)  # of a YAML error: it lies in the file, or in a value
+        if mark and mark.name == os.path.abspath(path):
+            raise InputError(
+                f"{path} 第 {mark.line + 1} 行不是正确的 YAML（{error.problem}）；请改正后重试。",
+                f"{path} line {mark.line + 1} is no YAML ({error.problem}); mend it and try again.",
+            ) from None
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"读不了配置 {path} 或命令行上的 key=value（{reason}）；请改正后重试。",
@@ -112,8 +127,8 @@ def read_config(path: Path, overrides: list[str]) -> dict[str, Any]:
                 f"{path} 没有设置 {key}；请在文件里或命令行上写 {key}=…。",
                 f"{path} does not set {key}; write {key}=… in the file or on the command line.",
             )
-    read = [config.get(key) for key in ("model_name_or_path", "adapter_name_or_path")]
-    check_overlap([config["export_dir"]], [folder for folder in read if isinstance(folder, str)])
+    read = [str(config.get("model_name_or_path")), *names(config.get("adapter_name_or_path"))]
+    check_overlap([config["export_dir"]], read)
     return config
 
 

@@ -20,7 +20,7 @@ from mug.errors import InputError, Message
 from mug.files import check_outputs, write_json
 from mug.metrics import official
 from mug.metrics.baselines import BASELINES
-from mug.metrics.submission import read_rows
+from mug.metrics.submission import check_track, read_rows
 
 
 def main() -> int:
@@ -38,6 +38,7 @@ def main() -> int:
         check_outputs([args.output], [args.gold, args.predictions])
         gold = read_gold(args.gold)
         rows = {key: dict(row) for key, row in read_rows(args.predictions).items()}
+        check_track(track, rows, args.predictions)
         scored = evaluation.official_scores({track: rows}, gold)[track]
         cleaned = evaluation.cleaned_scores(track, rows, gold)
         result = {"task": args.task, "track": track, "official": scored.pop("scores"), "cleaned": cleaned, **scored}

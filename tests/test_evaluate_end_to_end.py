@@ -131,8 +131,40 @@ def test_answers_to_other_prompts_are_refused_and_stay(score, data, tmp_path, la
     for options in ({"data_path": data / "train_alpaca.json", "gold": None}, {"data_path": data / "dev_alpaca.json"}):
         ran = score("r.json", "--num_samples", 70, "--lang", lang, **options)
         assert ran.status == 2 and len(ran.err.splitlines()) == 1
-        assert {"zh": "（不同之处：prompts）", "en": "(differing: prompts)"}[lang] in ran.err
+        assert {"zh": "（不同之处：提示词）", "en": "(differing: prompts)"}[lang] in ran.err
         assert (tmp_path / "r.predictions.jsonl").read_bytes() == before
+
+
+def test_other_prompts_are_refused_before_a_model_is_loaded(score, tmp_path, monkeypatch):
+    score("r.json")
+    monkeypatch.setattr(evaluate, "load", lambda *_: pytest.fail("the model is loaded"))
+    ran = score("r.json", "--num_samples", 70)
+    assert ran.status == 2 and "（不同之处：提示词）" in ran.err
+
+
+def test_the_answers_of_a_try_with_few_samples_are_not_generated_again(score, tmp_path):
+    assert score("r.json", "--num_samples", 50).status == 0
+    ran = score("r.json")
+    assert ran.status == 0 and "里已有 50 个答案，继续" in ran.out
+    score("whole.json")
+    assert without_times(tmp_path / "r.json") == without_times(tmp_path / "whole.json")
+    rows = [lines_of(tmp_path / f"{name}.predictions.jsonl") for name in ("r", "whole")]
+    assert rows[0] == rows[1]
+
+
+def test_a_run_without_an_answer_does_not_block_the_next(score, tmp_path):
+    down = ["--backend", "api", "--api_base", "http://127.0.0.1:9/v1"]
+    assert score("r.json", *down).status == 2
+    assert score("r.json", *down, "--api_model", "other", "--num_samples", 3).status == 2
+    assert score("r.json").status == 0
+    assert "engine" in lines_of(tmp_path / "r.predictions.jsonl")[0]["fingerprint"]
+
+
+def test_the_terminal_calls_the_figures_as_the_readme_does(score):
+    said = score("r.json").out
+    assert "精确匹配 " in said and "精确匹配 > 10" in said and "ROUGE-L > 40" in said
+    assert "topic_segmentation 官方总分：" in said
+    assert "exact match " in score("r.json", "--lang", "en").out
 
 
 def test_our_own_answers_score_as_in_the_run_that_made_them(score, tmp_path):
@@ -184,6 +216,26 @@ def test_the_submission_files_are_scored_to_the_same_figures(score, run, tmp_pat
         for key in ("intervals", "counts", "per_meeting"):
             assert scored[key] == results["official"][track][key]
         assert scored["official"]["score"] > 0.15  # the rules find something in every track
+
+
+WRONG = [
+    ("action_item_detection", "topic_title_generation", "action_ids"),
+    ("keyphrase_extraction", "topic_segmentation", "key_word"),
+    ("extractive_summary", "topic_segmentation", "key_sentence"),
+    ("title_generation", "topic_segmentation", "title"),
+    ("topic_segmentation", "keyphrase_extraction", "topic_segment_ids"),
+]
+
+
+@pytest.mark.parametrize(("task", "track", "key"), WRONG)
+def test_a_submission_to_another_track_is_refused(score, run, tmp_path, task, track, key):
+    score("r.json", "--submission", tmp_path / "submission")
+    path = tmp_path / "submission" / f"{track}.jsonl"
+    given = ["--task", task, "--gold", SAMPLE, "--predictions", path, "--output", tmp_path / "scores.json"]
+    ran = run(score_submission, *given)
+    assert ran.status == 2
+    assert ran.err == f"{path} 里没有 {key}：这像是另一个赛道的提交文件；请检查 --task 和 --predictions。\n"
+    assert not (tmp_path / "scores.json").exists()
 
 
 def test_a_submission_file_is_sent_to_the_script_that_scores_it(score, tmp_path):
@@ -265,11 +317,12 @@ def test_evaluations_of_other_data_are_not_compared(score, data, perfect, tmp_pa
         ran = score("other.json", *options, "--compare", perfect, **given)
         assert ran.status == 2 and len(ran.err.splitlines()) == 1
         assert name in ran.err and str(perfect) in ran.err
-        assert not (tmp_path / "other.json").exists()
-        (tmp_path / "other.predictions.jsonl").unlink()
+        assert not list(tmp_path.glob("other.*")), "hours of answers would be lost on it"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"settings": {}}', None])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "[" * 100_000, '{"settings": {}}', '{"settings": 1, "submissions": {"a": 1}}', None]
+)
 def test_what_holds_no_evaluation_is_not_compared(score, tmp_path, content):
     path = tmp_path / "theirs.json"
     if content is not None:
@@ -277,6 +330,32 @@ def test_what_holds_no_evaluation_is_not_compared(score, tmp_path, content):
     ran = score("r.json", "--compare", path)
     assert ran.status == 2 and len(ran.err.splitlines()) == 1
     assert str(path) in ran.err
+    assert not list(tmp_path.glob("r.*"))
+
+
+def without_a_meeting(other):
+    other["submissions"]["topic_segmentation"].popitem()
+
+
+def without_a_tokenisation(other):
+    other["official"]["topic_segmentation"].pop("tokenisation")
+
+
+def with_a_text_for_a_row(other):
+    rows = other["submissions"]["topic_segmentation"]
+    rows |= dict.fromkeys(rows, "x")
+
+
+@pytest.mark.parametrize("change", [without_a_meeting, without_a_tokenisation, with_a_text_for_a_row])
+def test_a_comparison_that_fails_late_leaves_the_report(score, perfect, tmp_path, change):
+    other = read(perfect)
+    change(other)
+    perfect.write_text(json.dumps(other), "utf-8")
+    ran = score("r.json", "--compare", perfect)
+    assert ran.status == 2 and len(ran.err.splitlines()) == 1 and str(perfect) in ran.err
+    assert score("alone.json").status == 0
+    assert without_times(tmp_path / "r.json") == without_times(tmp_path / "alone.json")
+    assert (tmp_path / "r.md").exists() and (tmp_path / "r.html").exists() and "报告：" in ran.out
 
 
 def test_a_meeting_that_was_cut_is_named_and_left_out_of_the_official_scores(score, tmp_path):
@@ -473,7 +552,7 @@ def test_the_answers_of_another_run_are_refused_and_stay(
     path = begun.with_suffix(".predictions.jsonl")
     before, results = path.read_bytes(), begun.read_bytes()
     model = {"base": ending_model, "adapter": trained}.get(differing, project.model)
-    options = ["--model_path", model, "--num_samples", 3 if differing == "prompts" else 2]
+    options = ["--model_path", model, "--num_samples", 1 if differing == "prompts" else 2]
     options += ["--max_new_tokens", 5 if differing == "max_new_tokens" else 4]
     options += ["--template", "chatml" if differing == "template" else "qwen", "--lang", "en"]
     ended = start(begun, *options).wait()
@@ -491,7 +570,7 @@ def test_another_engine_is_refused_by_name(begun, start):
     before = begun.with_suffix(".predictions.jsonl").read_bytes()
     ended = start(begun, "--backend", "baseline", "--num_samples", 2).wait()
     assert ended.status == 2
-    assert "engine" in ended.said.splitlines()[-1]
+    assert "生成方式" in ended.said.splitlines()[-1]
     assert begun.with_suffix(".predictions.jsonl").read_bytes() == before
 
 

@@ -450,3 +450,13 @@ def configs_and_scripts() -> dict[str, str]:
     return {
         str(path.relative_to(ROOT)): path.read_text("utf-8") for path in [*paths, *ROOT.glob("benchmarks/**/*.py")]
     }
+
+
+def test_a_folder_that_is_not_there_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        resolve(tmp_path / "none")
+    assert error.value.message.zh == (
+        f"没有模型文件夹 {tmp_path / 'none'}；请检查 --model_path，或先训练，或用 python scripts/download_model.py "
+        "下载基座。"
+    )
+    assert "python scripts/download_model.py" in error.value.message.en

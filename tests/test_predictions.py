@@ -8,7 +8,7 @@ import pytest
 
 from mug.errors import InputError
 from mug.generation.base import Completion
-from mug.predictions import LONGEST_ANSWER, append, prompts_digest, read_done, read_given
+from mug.predictions import LONGEST_ANSWER, append, check_prompts, prompts_digest, read_done, read_given
 from mug.tasks.base import Sample
 
 FINGERPRINT = {"engine": "transformers", "adapter": {"adapter_model.safetensors": "5b1c"}, "prompts": "77"}
@@ -57,13 +57,59 @@ def test_cut_at_any_byte_the_whole_lines_stay_and_going_on_ends_as_if_never_stop
         assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("name", ["engine", "adapter", "prompts"])
-def test_a_file_of_another_run_is_refused_and_left_as_it_is(tmp_path, name):
+@pytest.mark.parametrize(("name", "zh"), [("engine", "生成方式"), ("adapter", "适配器"), ("prompts", "提示词")])
+def test_a_file_of_another_run_is_refused_and_left_as_it_is(tmp_path, name, zh):
     before = written(tmp_path / "a.jsonl")
     with pytest.raises(InputError) as error:
         read_done(tmp_path / "a.jsonl", FINGERPRINT | {name: "other"}, SAMPLES)
     assert f"differing: {name})" in error.value.message.en
+    assert f"不同之处：{zh}）" in error.value.message.zh
     assert (tmp_path / "a.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"index": 0, "ra'])
+def test_a_file_without_an_answer_is_no_obstacle(tmp_path, torn):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(written(path, []) + torn)
+    check_prompts(path, SAMPLES)
+    other = FINGERPRINT | {"engine": "api", "prompts": "other"}
+    assert read_done(path, other, SAMPLES) == {}
+    with append(path, other) as file:
+        file.answer(0, SAMPLES[0], ANSWERS[0])
+    assert read_done(path, other, SAMPLES) == {0: ANSWERS[0]}
+
+
+def of_first(count):
+    return FINGERPRINT | {"prompts": prompts_digest(SAMPLES[:count])}
+
+
+def test_the_answers_of_fewer_samples_go_on_being_used_for_more(tmp_path):
+    path = tmp_path / "a.jsonl"
+    said = [*ANSWERS, Completion("好\ud83d", "length", 2)]
+    with append(path, of_first(2)) as file:
+        for index in (1, 0):
+            file.answer(index, SAMPLES[index], said[index])
+    check_prompts(path, SAMPLES)
+    assert read_done(path, of_first(4), SAMPLES) == {0: said[0], 1: said[1]}
+    with append(path, of_first(4)) as file:
+        for index in (2, 3):
+            file.answer(index, SAMPLES[index], said[index])
+    assert read_done(path, of_first(4), SAMPLES) == dict(enumerate(said))
+    assert read_given(path, SAMPLES) == said
+
+
+def test_the_answers_of_more_samples_or_of_another_engine_are_not_those_of_fewer(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with append(path, of_first(3)) as file:
+        file.answer(2, SAMPLES[2], ANSWERS[2])
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="不同之处：提示词）"):
+        check_prompts(path, SAMPLES[:2])
+    with pytest.raises(InputError, match="不同之处：提示词）"):
+        read_done(path, of_first(2), SAMPLES[:2])
+    with pytest.raises(InputError, match="不同之处：生成方式、提示词）"):
+        read_done(path, of_first(4) | {"engine": "vllm"}, SAMPLES)
+    assert path.read_bytes() == before
 
 
 def test_a_fingerprint_with_a_tuple_is_the_same_after_json(tmp_path):

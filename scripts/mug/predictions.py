@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mug.errors import InputError
+from mug.files import write_text
 from mug.generation.base import Completion, user_message
 from mug.tasks.base import Sample
 
@@ -25,47 +26,98 @@ LONGEST_ANSWER = 50_000
 """Characters that an answer of a given file may have; 8,192 tokens of any language are fewer. Segmentation into words
 takes time with the square of what no dictionary knows, so a file of megabytes in one answer would never end."""
 
+_NAMES = {
+    "prompts": "提示词",
+    "engine": "生成方式",
+    "base": "基座",
+    "adapter": "适配器",
+    "template": "模板",
+    "system": "系统提示",
+    "max_new_tokens": "答案长度上限",
+    "dtype": "精度",
+    "base_url": "接口地址",
+    "model": "模型名",
+    "version": "规则的版本",
+}
+"""What the parts of a fingerprint are called in Chinese."""
+
 _DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 def prompts_digest(samples: Sequence[Sample]) -> str:
     """Return a digest of all prompts in order."""
+    return _digests(samples)[-1]
+
+
+def _digests(samples: Sequence[Sample]) -> list[str]:
+    """Return the digests of the first 0, 1, 2, … prompts."""
     digest = hashlib.sha256()
+    found = [digest.hexdigest()[:16]]
     for sample in samples:
         for turn in chain.from_iterable(sample.history):
             digest.update(turn.encode("utf-8", "surrogatepass") + b"\0")
         digest.update(user_message(sample).encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()[:16]
+        found.append(digest.hexdigest()[:16])
+    return found
+
+
+def check_prompts(path: Path, samples: Sequence[Sample]) -> None:
+    """See that the answers that are already there are to these prompts, before a model is loaded for the rest.
+
+    Raises:
+        InputError: they are to others, or the file is damaged.
+    """
+    found, done, _ = _read(path)
+    if done and found.get("prompts") not in _digests(samples):
+        raise _of_another_run(path, ["prompts"])
 
 
 def read_done(path: Path, fingerprint: dict[str, Any], samples: Sequence[Sample]) -> dict[int, Completion]:
     """Return the answers that are already there, by index; a torn last line is cut off the file.
 
+    A file of the first of these samples (``--num_samples``) becomes one of all. A file of another run without a single
+    answer, as a server that was down leaves behind, is removed.
+
     Raises:
         InputError: the file holds the answers of another model, adapter, data or prompt.
     """
+    found, done, lines = _read(path)
+    expected = json.loads(json.dumps(fingerprint))
+    if lines and found != expected:
+        if not done:
+            path.unlink()
+            return {}
+        names = [name for name in {*found, *expected} if found.get(name) != expected.get(name)]
+        if names != ["prompts"] or found.get("prompts") not in _digests(samples):
+            raise _of_another_run(path, names)
+        head = json.dumps({"fingerprint": fingerprint}, ensure_ascii=False)
+        write_text(path, "\n".join([head, *(line.decode("utf-8") for line in lines[1:])]) + "\n")
+    return {index: completion for index, completion in done.items() if 0 <= index < len(samples)}
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[int, Completion], list[bytes]]:
+    """Return a file's fingerprint, its answers by index, and its lines; nothing of a file that is not there."""
     lines = whole_lines(path)
     if not lines:
-        return {}
+        return {}, {}, []
     try:
         rows = [json.loads(line) for line in lines]
-        found = dict(rows[0]["fingerprint"])
-        done = _by_index(rows)
+        return dict(rows[0]["fingerprint"]), _by_index(rows), lines
     except _DAMAGE as error:
         raise InputError(
             f"答案文件 {path} 已损坏（{error}）；请删除它后重新运行。",
             f"The answers file {path} is damaged ({error}); delete it and run again.",
         ) from None
-    if found != json.loads(json.dumps(fingerprint)):
-        differing = ", ".join(
-            sorted(name for name in {*found, *fingerprint} if found.get(name) != fingerprint.get(name))
-        )
-        raise InputError(
-            f"答案文件 {path} 来自另一次运行（不同之处：{differing}）；请换 --output_path，或删除它后重新运行。",
-            f"The answers file {path} is of another run (differing: {differing}); take another --output_path, or "
-            "delete it and run again.",
-        )
-    return {index: completion for index, completion in done.items() if 0 <= index < len(samples)}
+
+
+def _of_another_run(path: Path, names: Iterable[str]) -> InputError:
+    names = sorted(names)
+    return InputError(
+        f"答案文件 {path} 来自另一次运行（不同之处：{'、'.join(_NAMES.get(name, name) for name in names)}）；"
+        "请换 --output_path，或删除它后重新运行。",
+        f"The answers file {path} is of another run (differing: {', '.join(names)}); take another --output_path, or "
+        "delete it and run again.",
+    )
 
 
 def whole_lines(path: Path) -> list[bytes]:

@@ -232,7 +232,18 @@ def test_averages_stand_beside_those_of_the_raw_answers_with_good_ranges() -> No
         "空 3 修正 2 超长停止 1",
     ]
     section = parse(html.render(make([title_row(1)]))).one("section", id="task-1")
-    assert "空答案 3 个，修正过格式 2 个，到长度上限才停 1 个。 修正：去掉开场白 2。" in section.text
+    assert "空答案 3 个，修正过格式 2 个，超长停止 1 个。 修正：去掉开场白 2。" in section.text
+
+
+def test_the_notes_under_the_tables_are_chinese() -> None:
+    official = track("topic_title_generation", {"score": 0.5})
+    official["topic_title_generation"]["unit"] = "titles"
+    page = parse(html.render(make([title_row(1)], official=official)))
+    note = page.one("section", id="scores").all("p", class_="note")[0].text
+    assert "大字的分数取自整理后的答案，小字“原始”取自未整理的。" in note
+    assert "分词：jieba 分出的词（ROUGE），单个字符（BLEU-4）；算法：数值同 rouge-chinese 1.0.3" in note
+    assert note.endswith("参考答案：一份。")
+    assert "评分单位：标题；" in page.one("section", id="official").one("p", class_="note").text
 
 
 def test_official_figures_have_intervals_floor_and_published_baselines() -> None:
@@ -354,7 +365,7 @@ def test_a_sample_shows_input_references_answer_raw_and_scores() -> None:
         "原始": "标题：春游",
     }
     assert sample.one("p", class_="scores").text == (
-        "ROUGE-1 12.34 ROUGE-2 5.68 ROUGE-L 50.00 BLEU-4 7.50 完全相同 0.00 去掉开场白"
+        "ROUGE-1 12.34 ROUGE-2 5.68 ROUGE-L 50.00 BLEU-4 7.50 精确匹配 0.00 去掉开场白"
     )
     assert sample.one("details").one("div", class_="input").text == "会议内容： [甲]: 先定春游地点。"
     assert "open" not in sample.one("details").attributes
@@ -365,7 +376,7 @@ def test_an_empty_and_a_runaway_answer_are_called_so() -> None:
     endless = title_row(2, raw="春" * 9000, finish="length", rouge_l=1.0)
     worst, best = folds(parse(html.render(make([empty, endless]))))
     assert worst.one("article").all("dd")[2].text == "（空）"
-    assert "到长度上限才停" in best.text
+    assert "超长停止" in best.text
     assert "只显示开头，共 9000 字" in best.text
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from mug.metrics import llamafactory
+from mug.metrics.official import TRACKS
 from mug.report import markdown
+from mug.report.names import NOTES
 
 SCORES = {"rouge-1": 12.34, "rouge-2": 5.678, "rouge-l": 11.0, "bleu-4": 7.5, "exact_match": 0.0}
 RAW = {"rouge-1": 2.0, "rouge-2": 1.0, "rouge-l": 1.5, "bleu-4": 0.5, "exact_match": 0.0}
@@ -49,8 +53,29 @@ def table_rows(page: str) -> list[list[str]]:
 def test_one_table_shows_cleaned_and_raw_averages_good_ranges_and_counts() -> None:
     rows = table_rows(markdown.render(results()))
     assert ["主题标题生成 `title_generation`", "12.34", "5.68", "11.00", "7.50", "0.00", "7", "3", "2", "1"] in rows
-    assert ["不作修正", "2.00", "1.00", "1.50", "0.50", "0.00", "—", "—", "—", "—"] in rows
+    assert ["原始", "2.00", "1.00", "1.50", "0.50", "0.00", "—", "—", "—", "—"] in rows
     assert ["良好的范围", "—", "—", "> 40", "> 30", "> 10", "—", "—", "—", "—"] in rows
+
+
+def test_figures_have_the_names_of_the_readme() -> None:
+    page = markdown.render(results(official=official({"score": 0.5})))
+    assert [row for row in table_rows(page) if row[0] == "任务"] == [
+        ["任务", "ROUGE-1 %", "ROUGE-2 %", "ROUGE-L %", "BLEU-4 %", "精确匹配 %", "样本", "空答案", "修正", "超长停止"]
+    ]
+    assert "原始 %" in next(row for row in table_rows(page) if row[0] == "指标")
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    for name in ("精确匹配", "原始", "超长停止", "整理"):
+        assert name in readme
+
+
+def test_every_way_to_score_is_told_in_chinese() -> None:
+    fields = ("unit", "tokenisation", "library", "references")
+    said = {getattr(track, field) for track in TRACKS.values() for field in fields}
+    said |= {llamafactory.TOKENISATION, llamafactory.LIBRARY, llamafactory.REFERENCES}
+    assert said == set(NOTES)
+    page = markdown.render(results())
+    assert "分词：jieba 分出的词（ROUGE），单个字符（BLEU-4）；算法：数值同 rouge-chinese 1.0.3" in page
+    assert "参考答案：一份。" in page
 
 
 def test_repairs_are_told_in_chinese() -> None:

@@ -44,8 +44,9 @@ def resolve(path: Path, base_model: str | None = None) -> ModelFolder:
     """
     if not os.path.isdir(path):
         raise InputError(
-            f"没有模型文件夹 {path}；请检查 --model_path，或先运行训练。",
-            f"There is no model folder {path}; check --model_path, or train first.",
+            f"没有模型文件夹 {path}；请检查 --model_path，或先训练，或用 python scripts/download_model.py 下载基座。",
+            f"There is no model folder {path}; check --model_path, train first, or download the base by "
+            "python scripts/download_model.py.",
         )
     if (path / ADAPTER_CONFIG).exists() and is_complete(path / ADAPTER_WEIGHTS):
         return _adapter(path, base_model, ())

@@ -25,6 +25,15 @@ from mug.meeting import Meeting
 
 Row = Mapping[str, Any]
 
+KEYS = {
+    "topic_segmentation": "topic_segment_ids",
+    "topic_title_generation": "title",
+    "extractive_summarization": "key_sentence",
+    "keyphrase_extraction": "key_word",
+    "action_item_detection": "action_ids",
+}
+"""What only a submission to this track needs to have, in the row or in its topics."""
+
 _NAMED = 10  # so many names make a readable sentence; the rest is counted
 
 
@@ -92,6 +101,23 @@ def rows_by_key(rows: Iterable[Row], source: str = "submission") -> dict[str, Ro
     if not found:
         raise InputError(f"{source} 里没有一条预测。", f"{source} holds no rows.")
     return found
+
+
+def check_track(track: str, rows: Mapping[str, Row], source: str | Path) -> None:
+    """Make sure that a submission is one to this track: of another it would count as answers that are all empty.
+
+    Raises:
+        InputError: no row has the track's key.
+    """
+    key = KEYS[track]
+    for row in rows.values():
+        topics = as_list(row.get("topic_segment_ids"))
+        if key in row or any(isinstance(topic, Mapping) and key in topic for topic in topics):
+            return
+    raise InputError(
+        f"{source} 里没有 {key}：这像是另一个赛道的提交文件；请检查 --task 和 --predictions。",
+        f"{source} holds no {key}: it looks like a submission to another track; check --task and --predictions.",
+    )
 
 
 def check_meetings(gold: Sequence[Meeting], rows: Mapping[str, Row]) -> None:

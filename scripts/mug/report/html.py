@@ -29,7 +29,7 @@ from mug.meeting import Meeting
 from mug.metrics import llamafactory
 from mug.metrics.baselines import BASELINES
 from mug.report import charts
-from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES
+from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES, in_chinese
 from mug.report.transcripts import MARKED, TEXT, Row, answered, f1_of, known, state, transcripts
 from mug.tasks.base import NONE
 from mug.visible import visible
@@ -89,7 +89,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    environment.filters |= {"percent": _percent, "signed": _signed, "cut": _cut, "setting": _setting}
+    environment.filters |= {
+        "percent": _percent,
+        "signed": _signed,
+        "cut": _cut,
+        "setting": _setting,
+        "chinese": in_chinese,
+    }
     return environment
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mug.metrics import llamafactory
 from mug.metrics.baselines import BASELINES, GOOD_TITLES
-from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES
+from mug.report.names import METRIC_NAMES, REPAIR_NAMES, TASK_NAMES, TRACK_NAMES, in_chinese
 from mug.visible import on_one_line
 
 SMOKE = (
@@ -58,18 +58,20 @@ def _averages(tasks: Mapping[str, Any]) -> list[str]:
         label = f"{TASK_NAMES.get(name, name)} `{name}`"
         counts = [task["n"], task["empty"], task["repaired"], task["stopped_by_length"]]
         rows.append([label, *(f"{task['llamafactory'][metric]:.2f}" for metric in llamafactory.METRICS), *counts])
-        rows.append(["　不作修正", *(f"{task['llamafactory_raw'][m]:.2f}" for m in llamafactory.METRICS), *[""] * 4])
+        rows.append(["　原始", *(f"{task['llamafactory_raw'][m]:.2f}" for m in llamafactory.METRICS), *[""] * 4])
         if name == "title_generation":
             good = [f"> {GOOD_TITLES[metric]:g}" if metric in GOOD_TITLES else "" for metric in llamafactory.METRICS]
             rows.append(["　良好的范围", *good, *[""] * 4])
     head = ["任务", *(f"{METRIC_NAMES[metric]} %" for metric in llamafactory.METRICS)]
-    lines = ["## LLaMA-Factory 评分", "", *_table([*head, "样本", "空答案", "修正过", "到长度上限"], rows)]
+    lines = ["## LLaMA-Factory 评分", "", *_table([*head, "样本", "空答案", "修正", "超长停止"], rows)]
     for name, task in tasks.items():
         if task["repairs"]:
             repairs = "，".join(f"{REPAIR_NAMES.get(repair, repair)} {n}" for repair, n in task["repairs"].items())
             lines += [f"{TASK_NAMES.get(name, name)}的修正：{repairs}。", ""]
     lines += [
-        f"分词：{llamafactory.TOKENISATION}；算法：{llamafactory.LIBRARY}；参考：{llamafactory.REFERENCES}。",
+        "“原始”一行取自未整理的答案。"
+        f"分词：{in_chinese(llamafactory.TOKENISATION)}；算法：{in_chinese(llamafactory.LIBRARY)}；"
+        f"参考答案：{in_chinese(llamafactory.REFERENCES)}。",
         "",
     ]
     return lines
@@ -95,9 +97,10 @@ def _official(name: str, track: Mapping[str, Any], results: Mapping[str, Any]) -
     lines = [
         f"## {TRACK_NAMES.get(name, name)} `{name}`（官方评分）",
         "",
-        f"{counts['meetings']} 场会议，{counts['n']} 个评分单位（{track['unit']}），空答案 {counts['empty']} 个。",
+        f"{counts['meetings']} 场会议，{counts['n']} 个评分单位（{in_chinese(track['unit'])}），"
+        f"空答案 {counts['empty']} 个。",
         "",
-        *_table(["指标", "得分 %", "95 % 区间", "不作修正 %", "底线 %", "已发表的 dev 基线 %"], rows),
+        *_table(["指标", "得分 %", "95 % 区间", "原始 %", "底线 %", "已发表的 dev 基线 %"], rows),
     ]
     published = [b for b in BASELINES if b.track == name]
     unmatched = "，".join(f"{b.system} {b.metric} {b.value:.2f}" for b in published if b.key is None)
@@ -106,7 +109,7 @@ def _official(name: str, track: Mapping[str, Any], results: Mapping[str, Any]) -
     source = f"基线出处：{published[0].source}（{published[0].split}）。" if published else ""
     lines += [
         f"区间：按会议自助抽样 1,000 次。底线：不用模型的规则。{source}",
-        f"分词：{track['tokenisation']}；算法：{track['library']}；参考：{track['references']}。",
+        f"分词：{in_chinese(track['tokenisation'])}；算法：{in_chinese(track['library'])}；参考答案：{in_chinese(track['references'])}。",
         "",
     ]
     return lines

@@ -126,17 +126,18 @@ def known_keys(settings: Mapping[str, Any]) -> Iterator[Finding]:
             yield error("missing_key", f"没有设置 {key}；请写上。", f"{key} is not set; set it.")
 
 
-def unknown_keys(settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """Name the keys that LLaMA-Factory does not have, and what each may have meant."""
-    known = _fields()
+def unknown_keys(settings: Mapping[str, Any], training: bool = True) -> Iterator[Finding]:
+    """Name the keys that LLaMA-Factory, or its export, does not have, and what each may have meant."""
+    known = _fields(training)
+    where = "LLaMA-Factory" if training else "llamafactory-cli export"
     for key in settings:
         if key in known:
             continue
-        near = difflib.get_close_matches(key, [*known, SPEED_KEY, TREE_KEY], 1)
+        near = difflib.get_close_matches(str(key), [*known, *((SPEED_KEY, TREE_KEY) if training else ())], 1)
         yield error(
             "unknown_key",
-            f"LLaMA-Factory 没有 {key} 这个键；" + (f"是不是 {near[0]}？" if near else "请删去它。"),
-            f"LLaMA-Factory has no key {key}; " + (f"do you mean {near[0]}?" if near else "remove it."),
+            f"{where} 没有 {key} 这个键；" + (f"是不是 {near[0]}？" if near else "请删去它。"),
+            f"{where} has no key {key}; " + (f"do you mean {near[0]}?" if near else "remove it."),
         )
 
 
@@ -182,7 +183,7 @@ def values(settings: dict[str, Any]) -> Iterator[Finding]:
             )
 
 
-def _fields() -> dict[str, tuple[Any, list[str]]]:
+def _fields(training: bool = True) -> dict[str, tuple[Any, list[str]]]:
     """Return the type of each key of LLaMA-Factory's, without its None, and what may be chosen, empty for anything."""
     from llamafactory.hparams import (
         DataArguments,
@@ -193,7 +194,8 @@ def _fields() -> dict[str, tuple[Any, list[str]]]:
     )
 
     found: dict[str, tuple[Any, list[str]]] = {}
-    for cls in (ModelArguments, DataArguments, TrainingArguments, FinetuningArguments, GeneratingArguments):
+    classes = [ModelArguments, DataArguments, FinetuningArguments, GeneratingArguments]
+    for cls in [*classes, TrainingArguments] if training else classes:
         hints = typing.get_type_hints(cls)
         for one in dataclasses.fields(cls):
             hint = hints[one.name]
@@ -293,7 +295,7 @@ def model_folders(settings: Mapping[str, Any]) -> Iterator[Finding]:
             f"There is no model folder {model}; run python scripts/download_model.py --set_config, or check "
             "model_name_or_path.",
         )
-    elif not ((cached := _cached(settings)) and is_whole_model(cached)):
+    elif not ((found := cached(settings)) and is_whole_model(found)):
         yield error(
             "model",
             f"还没有下载模型 {model}；请先运行 python scripts/download_model.py --model_id {model} --set_config（它把 "
@@ -322,7 +324,7 @@ def model_folders(settings: Mapping[str, Any]) -> Iterator[Finding]:
             yield error("adapter", zh, en)
 
 
-def _cached(settings: Mapping[str, Any]) -> Path | None:
+def cached(settings: Mapping[str, Any]) -> Path | None:
     """Return where the hub that LLaMA-Factory takes the base from has it on this disk, None if nowhere."""
     model = str(settings["model_name_or_path"])
     cache = place(str(settings["cache_dir"])) if settings.get("cache_dir") else None
@@ -470,7 +472,7 @@ def samples(report: Report, *, skip_long: bool, write: bool) -> dict[str, list[C
         for key, listed in truncation.dataset_names(settings).items()
     }
     model = str(settings["model_name_or_path"])
-    tokenizer = load_tokenizer(model if place(model).is_dir() else str(_cached(settings) or model))
+    tokenizer = load_tokenizer(model if place(model).is_dir() else str(cached(settings) or model))
     problems = list(template_fits(settings, tokenizer))
     report.findings += problems
     if any(one.level == "error" for one in problems):
