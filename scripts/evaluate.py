@@ -28,7 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mug import command, evaluation, parity, predictions, prompting
+from mug import command, comparison, evaluation, parity, predictions, prompting
 from mug.alpaca import read_alpaca
 from mug.corpus import read_gold
 from mug.errors import InputError, Message
@@ -58,7 +58,7 @@ def main() -> int:
         if args.check_parity:
             return check_parity(args, items)
         samples = [item.sample for item in items]
-        other = read_compared(args, items, gold) if args.compare else None
+        other = comparison.read(args.compare, describe(args, items, {})["settings"]) if args.compare else None
         if args.predictions:
             completions = predictions.read_given(args.predictions, samples)
             results = describe(args, items, {"engine": "predictions", "predictions": str(args.predictions)})
@@ -313,40 +313,10 @@ def official_part(
     return found
 
 
-def read_compared(
-    args: argparse.Namespace, items: Sequence[evaluation.Item], gold: Sequence[Meeting]
-) -> dict[str, Any]:
-    """Read another evaluation's results, and see before any answer is made that it is of the same data.
-
-    Raises:
-        InputError: the file can't be read, or the two can't be compared.
-    """
-    try:
-        other = json.loads(args.compare.read_text(encoding="utf-8-sig"))
-        if not isinstance(other, dict) or not isinstance(other.get("settings"), dict):
-            raise ValueError("no settings")
-    except (OSError, ValueError, RecursionError) as error:
-        raise no_evaluation(args.compare, error) from None
-    # Of ourselves only the settings are known yet: there is no track to compare.
-    evaluation.compare(describe(args, items, {}) | {"official": {}}, other, gold, str(args.compare))
-    return other
-
-
-def no_evaluation(path: Path, error: Exception) -> InputError:
-    """Return the error of a file that should be an evaluation's."""
-    return InputError(
-        f"读不了 --compare 的文件 {path}（{error}）；它应是 evaluate.py 写出的 JSON。",
-        f"Can't read the --compare file {path} ({error}); it should be a JSON that evaluate.py wrote.",
-    )
-
-
 def compare(args: argparse.Namespace, results: dict[str, Any], other: dict[str, Any], gold: Sequence[Meeting]) -> int:
     """Add the comparison to the results; where it can't be made, say why, and leave the report without it."""
     try:
-        try:
-            differences = evaluation.compare(results, other, gold, str(args.compare))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:  # of a file that was changed by hand
-            raise no_evaluation(args.compare, error) from None
+        differences = comparison.differences(results, other, gold, args.compare)
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2

@@ -30,9 +30,6 @@ TRACK_OF = {
 }
 """The challenge's track of each task; topic and session summaries are one track."""
 
-COMPARABLE = ("data_sha256", "gold_sha256", "num_samples")
-"""Settings that two results must share to be compared."""
-
 SPLITS: tuple[Split, ...] = ("dev", "train")
 """Where a prompt may come from: nearly always dev; the session prompts and action item windows of train are others."""
 
@@ -269,53 +266,6 @@ def incomplete(found: Sequence[Item], gold: Sequence[Meeting]) -> dict[str, set[
 def answered(gold: Sequence[Meeting], by_meeting: Mapping[str, Any]) -> list[Meeting]:
     """Return the gold meetings that have a row."""
     return [meeting for meeting in gold if meeting.key in by_meeting]
-
-
-def compare(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], gold: Sequence[Meeting], source: str
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return, by track and key, our figure minus theirs with its paired 95 % interval over meetings.
-
-    Args:
-        ours: results as evaluate.py builds them.
-        theirs: the same, read back from a file.
-        gold: the meetings that both were scored on.
-        source: the file's name, for the error's sentence.
-
-    Raises:
-        InputError: the two were scored on other samples or another gold, or differently.
-    """
-    rows = theirs.get("submissions")
-    if not isinstance(rows, dict) or not rows:
-        raise InputError(
-            f"{source} 不是带官方评分的评测结果；请先用同一 --gold 运行 evaluate.py 得到它。",
-            f"{source} holds no results with official scores; make it by evaluate.py with the same --gold.",
-        )
-    differing = [key for key in COMPARABLE if ours["settings"].get(key) != theirs.get("settings", {}).get(key)]
-    for name, track in ours["official"].items():
-        other = theirs.get("official", {}).get(name, {})
-        differing += [
-            f"{name}.{key}" for key in ("tokenisation", "library", "references") if track[key] != other.get(key)
-        ]
-        if set(ours["submissions"][name]) != set(rows.get(name, {})):
-            differing.append(f"{name}.meetings")
-    if differing:
-        raise InputError(
-            f"{source} 与本次的评分方式不同（{'、'.join(differing)}），差值没有意义；请用同一数据与版本重新评测。",
-            f"{source} was scored in another way ({', '.join(differing)}), so a difference means nothing; evaluate "
-            "both on the same data with the same version.",
-        )
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for name in ours["official"]:
-        meetings = answered(gold, rows[name])
-        pair = [contributions(name, meetings, side[name]) for side in (ours["submissions"], rows)]
-        differences = bootstrap.paired_differences(pair[0], pair[1], official.TRACKS[name].combine)
-        found[name] = {
-            key: {"difference": interval.point, "low": interval.low, "high": interval.high}
-            for key, interval in differences.items()
-            if interval is not None
-        }
-    return found
 
 
 def figures(official: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
