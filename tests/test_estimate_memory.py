@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,11 @@ def test_the_projects_files_are_found_from_any_folder(
 
 def test_lengths_must_be_positive(config: Path, run: Callable[..., Any]) -> None:
     assert run(estimate_memory, config, "--lengths", 0).status == 2
+
+
+def test_without_llamafactory_it_says_what_to_install(
+    config: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "llamafactory.hparams", None)
+    done = run(estimate_memory, config)
+    assert done.status == 2 and done.err.startswith("没有可用的 LLaMA-Factory（") and "bash setup.sh" in done.err

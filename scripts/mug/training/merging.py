@@ -22,14 +22,7 @@ def check(config: Mapping[str, Any]) -> None:
         InputError: a key is none, the base is not downloaded or not whole, an adapter is not there, not whole or of
             another base, or LLaMA-Factory is not installed.
     """
-    try:
-        wrong = next(unknown_keys(config, training=False), None)
-    except ImportError as error:
-        raise InputError(
-            f"没有可用的 LLaMA-Factory（{error}）；请先运行 bash setup.sh。",
-            f"There is no LLaMA-Factory to use ({error}); run bash setup.sh first.",
-        ) from None
-    if wrong:
+    for wrong in unknown_keys(config, training=False):
         raise InputError(*wrong.message)
     base = _base(config)
     for adapter in names(config.get("adapter_name_or_path")):

@@ -184,14 +184,24 @@ def values(settings: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _fields(training: bool = True) -> dict[str, tuple[Any, list[str]]]:
-    """Return the type of each key of LLaMA-Factory's, without its None, and what may be chosen, empty for anything."""
-    from llamafactory.hparams import (
-        DataArguments,
-        FinetuningArguments,
-        GeneratingArguments,
-        ModelArguments,
-        TrainingArguments,
-    )
+    """Return the type of each key of LLaMA-Factory's, without its None, and what may be chosen, empty for anything.
+
+    Raises:
+        InputError: LLaMA-Factory is not installed.
+    """
+    try:
+        from llamafactory.hparams import (
+            DataArguments,
+            FinetuningArguments,
+            GeneratingArguments,
+            ModelArguments,
+            TrainingArguments,
+        )
+    except ImportError as missing:
+        raise InputError(
+            f"没有可用的 LLaMA-Factory（{missing}）；请先运行 bash setup.sh。",
+            f"There is no LLaMA-Factory to use ({missing}); run bash setup.sh first.",
+        ) from None
 
     found: dict[str, tuple[Any, list[str]]] = {}
     classes = [ModelArguments, DataArguments, FinetuningArguments, GeneratingArguments]
