@@ -71,7 +71,11 @@ def main() -> int:
         if is_first:
             clear_way(args, output, report)
             output.mkdir(parents=True, exist_ok=True)
-            prompting.carry(dataset_folder(report.settings), output)  # how to ask the model
+            data = dataset_folder(report.settings)
+            if (data and prompting.record(data)) or not checkpoints.checkpoints(
+                output
+            ):  # a training that goes on keeps its own
+                prompting.carry(data, output)  # how to ask the model
         write_settings(output / SAVED_SETTINGS, report.settings)
     except OSError as error:
         say(args, f"写不了 {output}：{error}", f"Can't write to {output}: {error}", file=sys.stderr)

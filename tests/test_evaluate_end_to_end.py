@@ -238,6 +238,17 @@ def test_a_submission_to_another_track_is_refused(score, run, tmp_path, task, tr
     assert not (tmp_path / "scores.json").exists()
 
 
+@pytest.mark.parametrize(("track", "told"), [("topic_title_generation", True), ("topic_segmentation", False)])
+def test_a_segmentation_whose_topics_are_the_golds_is_scored_with_a_note(score, run, tmp_path, track, told):
+    score("r.json", "--submission", tmp_path / "submission")
+    path = tmp_path / "submission" / f"{track}.jsonl"
+    given = ["--gold", SAMPLE, "--predictions", path, "--output", tmp_path / "scores.json"]
+    ran = run(score_submission, "--task", "topic_segmentation", *given)
+    assert ran.status == 0
+    assert ("的主题都带标题或关键句；那两个赛道的主题取自标准答案，在这里会得满分。" in ran.err) is told
+    assert (json.loads((tmp_path / "scores.json").read_text("utf-8"))["official"]["score"] == 1.0) is told
+
+
 def test_a_submission_file_is_sent_to_the_script_that_scores_it(score, tmp_path):
     score("r.json", "--submission", tmp_path / "submission")
     ran = score("given.json", "--predictions", tmp_path / "submission" / "topic_segmentation.jsonl")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,18 +264,21 @@ class TestTraining:
         assert saved["output_dir"] == str(output) and "mug_speed" not in saved
 
     def test_a_torn_checkpoint_is_moved_aside_and_training_goes_on_from_the_one_before(
-        self, project: Project, finished: tuple[Path, str]
+        self, project: Project, finished: tuple[Path, str], tmp_path: Path
     ) -> None:
         output, _ = finished
         torn = output / "checkpoint-5"
         (torn / "trainer_state.json").unlink()
-        done = start(project, command(project, output), ROOT)
+        moved = tmp_path / "data"  # without the record of how the prompts were made, which the training keeps
+        shutil.copytree(project.data, moved, ignore=shutil.ignore_patterns("preprocess.json"))
+        done = start(project, command(project, output, f"dataset_dir={moved}"), ROOT)
         assert done.returncode == 0, done.stderr[-3000:]
         assert "checkpoint-5 已改名为 incomplete-checkpoint-5" in done.stdout
         assert "从 checkpoint-4 接着训练" in done.stdout and f"Resuming training from {output / 'checkpoint-4'}" in (
             done.stdout + done.stderr
         )
         assert (output / "incomplete-checkpoint-5").is_dir()
+        assert (output / "preprocess.json").read_bytes() == (project.data / "preprocess.json").read_bytes()
         assert json.loads((torn / "trainer_state.json").read_text())["global_step"] == 5
 
     def test_a_dry_run_leaves_nothing_and_says_so_by_its_status(self, project: Project, tmp_path: Path) -> None:

@@ -120,6 +120,13 @@ def check_track(track: str, rows: Mapping[str, Row], source: str | Path) -> None
     )
 
 
+def borrows_topics(track: str, rows: Mapping[str, Row]) -> bool:
+    """Say whether a segmentation reads as a submission of titles or key sentences, whose topics are the gold ones."""
+    topics = [topic for row in rows.values() for topic in as_list(row.get("topic_segment_ids"))]
+    found = [topic for topic in topics if isinstance(topic, Mapping)]
+    return track == "topic_segmentation" and bool(found) and all({"title", "key_sentence"} & {*one} for one in found)
+
+
 def check_meetings(gold: Sequence[Meeting], rows: Mapping[str, Row]) -> None:
     """Make sure that gold and submission speak of the same meetings.
 
