@@ -17,8 +17,8 @@ from typing import Any
 
 from mug import command
 from mug.errors import InputError, Message
+from mug.training.keys import unknown_keys
 from mug.training.memory import CONTEXT, FRAGMENTATION, GIB, Estimate, estimate, suggest
-from mug.training.preflight import unknown_keys
 from mug.training.settings import SPEED_KEY, TREE_KEY, place, read_settings
 from mug.training.shapes import shape_of
 

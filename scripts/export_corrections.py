@@ -24,7 +24,7 @@ import orjson
 
 from mug import alpaca, conversations, corrections, prompting, tokens
 from mug.command import run
-from mug.conversion import OVER_CUTOFF
+from mug.conversion import CUTOFF_LEN, OVER_CUTOFF
 from mug.corpus import Report, read_meetings
 from mug.errors import InputError, Message
 
@@ -89,7 +89,7 @@ def export(args: argparse.Namespace) -> int:
     if args.max_input_tokens is not None:
         how = replace(how, options=replace(how.options, max_input_tokens=args.max_input_tokens))
     is_shared, count = how.layout == "shared", how.options.count
-    cutoff_len = args.cutoff_len or (conversations.CUTOFF_LEN if is_shared else 2560)
+    cutoff_len = args.cutoff_len or (conversations.CUTOFF_LEN if is_shared else CUTOFF_LEN)
     # The estimate is an upper bound; what preprocess_data.py admits by it is admitted here.
     limit = 2 * cutoff_len if count is tokens.estimate else cutoff_len
     info = alpaca.read_dataset_info(args.output_dir)  # a broken one is found before anything is replaced

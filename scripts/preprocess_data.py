@@ -25,8 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mug import alpaca, command, conversations
-from mug.conversion import Gathering, Settings, check_shared, convert
+from mug import alpaca, command, conversations, prompting
+from mug.conversion import CUTOFF_LEN, Gathering, Settings, check_shared, convert
 from mug.corpus import Report, read_rows
 from mug.errors import InputError, Message
 from mug.files import check_outputs, write_json
@@ -39,7 +39,6 @@ from mug.workers import WorkerLost, in_order
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 128
-CUTOFF_LEN = 2560  # what configs/train_lora.yaml has
 
 
 def main() -> int:
@@ -66,7 +65,7 @@ def main() -> int:
             args.output_dir, info, datasets, alpaca.CONVERSATION_COLUMNS if is_shared else alpaca.COLUMNS
         )
         needs_tree = any(gathering.needs_tree for gathering in gatherings.values())
-        write_json(args.output_dir / "preprocess.json", saved_options(args, tokenizer, needs_tree))
+        write_json(args.output_dir / prompting.FILE, saved_options(args, tokenizer, needs_tree))
     except InputError as error:
         print(error.message.say(args.lang), file=sys.stderr)
         return 2

@@ -72,9 +72,8 @@ def main() -> int:
             clear_way(args, output, report)
             output.mkdir(parents=True, exist_ok=True)
             data = dataset_folder(report.settings)
-            if (data and prompting.record(data)) or not checkpoints.checkpoints(
-                output
-            ):  # a training that goes on keeps its own
+            has_record = data is not None and prompting.record(data) is not None
+            if has_record or not checkpoints.checkpoints(output):  # a training that goes on keeps its own
                 prompting.carry(data, output)  # how to ask the model
         write_settings(output / SAVED_SETTINGS, report.settings)
     except OSError as error:

@@ -25,6 +25,9 @@ from mug.table import Rejected, Row
 from mug.tasks import LAYOUTS
 from mug.tasks.base import Options, Sample, Skipped, Split, Task
 
+CUTOFF_LEN = 2560
+"""The default ``cutoff_len`` of separate samples, as in configs/train_lora.yaml; of conversations see there."""
+
 OVER_CUTOFF = Message(
     "超过 cutoff_len，训练会截断它，未取；可调小 --max_input_tokens",
     "over cutoff_len, training would cut it, left out; a smaller --max_input_tokens helps",
@@ -45,7 +48,7 @@ class Settings:
     es_target: str = "ids"
     negative_ratio: float = 1.0
     seed: int = 42
-    cutoff_len: int = 2560
+    cutoff_len: int = CUTOFF_LEN
     layout: str = "separate"
 
 

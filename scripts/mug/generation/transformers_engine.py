@@ -126,9 +126,12 @@ class TransformersEngine:
         shaped.sort(key=lambda one: (-one[0].questions, -one[0].tokens(self.max_new_tokens)))
         start = 0
         while start < len(shaped):
-            stop = start + 1
-            while stop < len(shaped) and self._fits([shape for shape, _ in shaped[start : stop + 1]]):
-                stop += 1
+            stop, padded = start + 1, shaped[start][0]
+            while stop < len(shaped):
+                wider = greedy.shape_of_batch((padded, shaped[stop][0]))
+                if (stop + 1 - start) * wider.tokens(self.max_new_tokens) > self.batch_tokens:
+                    break
+                stop, padded = stop + 1, wider
             yield from self._batch([family for _, family in shaped[start:stop]], prompts)
             start = stop
 
@@ -141,10 +144,6 @@ class TransformersEngine:
             half = len(family) // 2
             yield from self._divided(family[:half], prompts)
             yield from self._divided(family[half:], prompts)
-
-    def _fits(self, shapes: Sequence[greedy.Shape]) -> bool:
-        padded = greedy.shape_of_batch(shapes)
-        return len(shapes) * padded.tokens(self.max_new_tokens) <= self.batch_tokens
 
     def _batch(self, batch: Sequence[Sequence[int]], prompts: Sequence[list[int]]) -> Iterator[tuple[int, Completion]]:
         """Answer families of prompts; halve them where the memory is full."""

@@ -11,7 +11,8 @@ from mug.errors import InputError
 from mug.generation.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from mug.generation.model_folder import resolve
 from mug.generation.weights import is_complete, is_whole_model
-from mug.training.preflight import cached, unknown_keys
+from mug.training.keys import unknown_keys
+from mug.training.preflight import cached
 from mug.training.settings import names
 
 
