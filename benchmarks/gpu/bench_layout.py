@@ -12,14 +12,15 @@ r"""Train and evaluate all tasks with the layouts separate and shared, on a rand
 
 Training takes the train file with several annotators, evaluation the dev file with one target a prompt. Both layouts
 run with the speed module and batches of about as many tokens. A random model does not stop by itself, so every answer
-has ``--max_new_tokens`` tokens. Prints a JSON line each: targets trained a second, prompts and meetings answered a
-second, and the ratios.
+has ``--max_new_tokens`` tokens. The layouts answer by turns, three times each, and the median counts. Prints a JSON
+line each: targets trained a second, prompts and meetings answered a second, and the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,9 @@ import bench_training  # noqa: E402
 
 SAMPLES = {"separate": 5, "shared": 4}
 """Samples, or conversations, of a batch: about 9,000 tokens both."""
+
+ROUNDS = 3
+"""How often each layout's dev file is answered."""
 
 
 def main() -> None:
@@ -82,26 +86,33 @@ def train(args: argparse.Namespace, layout: str) -> dict:
 
 
 def answer(args: argparse.Namespace) -> dict:
-    """Answer both dev files with one engine."""
+    """Answer both dev files with one engine, by turns; the first samples warm it up."""
     from mug import evaluation
     from mug.alpaca import read_alpaca
     from mug.generation.model_folder import ModelFolder
     from mug.generation.transformers_engine import TransformersEngine
 
     engine = TransformersEngine(ModelFolder(str(args.model)), max_new_tokens=args.max_new_tokens)
-    found: dict = {}
+    samples = {}
     for layout in SAMPLES:
         path = args.data / f"dev_{layout}/dev_alpaca.json"
-        samples = [item.sample for item in evaluation.items(read_alpaca(path), evaluation.options_of(path))]
-        list(engine.generate(samples[:8]))  # warm up
-        started = time.perf_counter()
-        answers = dict(engine.generate(samples))
-        seconds = time.perf_counter() - started
+        samples[layout] = [item.sample for item in evaluation.items(read_alpaca(path), evaluation.options_of(path))]
+        list(engine.generate(samples[layout][:8]))
+    times: dict[str, list[float]] = {layout: [] for layout in SAMPLES}
+    for _ in range(ROUNDS):
+        for layout in SAMPLES:
+            started = time.perf_counter()
+            dict(engine.generate(samples[layout]))
+            times[layout].append(time.perf_counter() - started)
+    found: dict = {}
+    for layout in SAMPLES:
+        seconds = statistics.median(times[layout])
         found[layout] = {
-            "prompts": len(answers),
-            "prompt_tokens": sum(len(engine.encode(sample)) for sample in samples),
+            "prompts": len(samples[layout]),
+            "prompt_tokens": sum(len(engine.encode(sample)) for sample in samples[layout]),
             "seconds": round(seconds, 2),
-            "prompts_per_second": round(len(answers) / seconds, 2),
+            "all_seconds": [round(one, 2) for one in times[layout]],
+            "prompts_per_second": round(len(samples[layout]) / seconds, 2),
             "meetings_per_second": round(args.meetings / seconds, 3),
         }
     return found
